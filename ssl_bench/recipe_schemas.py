@@ -1,0 +1,292 @@
+"""What a recipe may say: the types and ranges of every key.
+
+Fields marked `NOT_HASHED` are words for the reader; everything else moves numbers and is in the hash.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ssl_bench.hashing import NOT_HASHED
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are refused, values cannot be changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def words(default: str = "") -> Any:
+    """A field for the reader, outside the hash."""
+    return Field(default=default, json_schema_extra=NOT_HASHED)
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class EncoderSettings(Settings):
+    """Which network learns. `width` multiplies its channels; `init` names the initialisation."""
+
+    arch: str
+    width: Annotated[float, Field(gt=0, le=4)]
+    init: Literal["kaiming", "gaussian"]
+
+
+class ResizeSettings(Settings):
+    """How large an image is made before the crop.
+
+    `short-side`: the short side becomes a uniform random length between `least` and `most` pixels.
+    `relative`: the image is scaled by a uniform random factor between `least` and `most`.
+    In both, an image smaller than the crop afterwards is enlarged until it covers it.
+    """
+
+    kind: Literal["short-side", "relative"]
+    least: Positive
+    most: Positive
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ResizeSettings:
+        if self.least > self.most:
+            raise ValueError(f"least ({self.least:g}) must not exceed most ({self.most:g})")
+        return self
+
+
+class InputSettings(Settings):
+    """Random square crops of `size` pixels, mirrored with probability one half if `flip`."""
+
+    size: Annotated[int, Field(ge=32, le=1024)]
+    resize: ResizeSettings
+    flip: bool
+
+
+class OptimizerSettings(Settings):
+    """The optimiser. `beta1` is Adam's first moment or SGD's momentum; `clip` bounds the gradient norm."""
+
+    name: Literal["sgd", "adam", "adamw"]
+    lr: Positive
+    beta1: Fraction
+    beta2: Fraction | None
+    weight_decay: Annotated[float, Field(ge=0)]
+    bias_lr_factor: Positive
+    clip: Positive | None
+
+    @model_validator(mode="after")
+    def _adam_has_two(self) -> OptimizerSettings:
+        if (self.beta2 is None) != (self.name == "sgd"):
+            raise ValueError("beta2 belongs to adam and adamw, and must be null for sgd")
+        return self
+
+
+class ScheduleSettings(Settings):
+    """How long, in how large batches (over all processes), and how the learning rate falls.
+
+    `step` multiplies it by `step_factor` every `step_every` steps; warm-up rises linearly from zero.
+    """
+
+    steps: Annotated[int, Field(ge=0)]
+    batch_size: Count
+    decay: Literal["constant", "cosine", "step"]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    step_every: Count | None
+    step_factor: Fraction | None
+
+    @model_validator(mode="after")
+    def _step_is_complete(self) -> ScheduleSettings:
+        if (self.decay == "step") != (self.step_every is not None and self.step_factor is not None):
+            raise ValueError("step_every and step_factor belong to decay: step, and must be null otherwise")
+        return self
+
+
+class MaskSettings(Settings):
+    """Which pixels are removed (see ssl_bench.pretexts.masks).
+
+    `fraction` is the share of the image's area that is removed, at most; the central square's side is half
+    the image's. `overlap` is the band, in pixels, of the central square that stays visible and weighs
+    `overlap_weight`. `shapes` says where random regions come from: drawn, or a VOC's segmentation masks.
+    """
+
+    kind: Literal["central", "random-block", "random-region", "none"]
+    shapes: Literal["drawn", "voc"]
+    fraction: Annotated[float, Field(ge=0, le=0.9)]
+    overlap: Annotated[int, Field(ge=0)]
+    overlap_weight: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _something_is_removed(self) -> MaskSettings:
+        if self.kind in ("random-block", "random-region") and self.fraction < 0.02:
+            raise ValueError(f"fraction must be at least 0.02 for a {self.kind} mask")
+        return self
+
+
+class ContextEncoderSettings(Settings):
+    """Inpainting for features. With mask kind `none` it is the autoencoder."""
+
+    method: Literal["context-encoder", "autoencoder"]
+    mask: MaskSettings
+    decoder_channels: Annotated[list[Count], Field(min_length=4, max_length=4)]
+    decoder_kernel: Annotated[int, Field(ge=3, le=7)]
+
+    @model_validator(mode="after")
+    def _autoencoder_removes_nothing(self) -> ContextEncoderSettings:
+        if (self.method == "autoencoder") != (self.mask.kind == "none"):
+            raise ValueError("an autoencoder has mask.kind none, and a context encoder has another one")
+        if self.decoder_kernel % 2 == 0:
+            raise ValueError("decoder_kernel must be odd")
+        return self
+
+
+class RotationSettings(Settings):
+    """Which of four rotations: all four of each image in a batch, or one drawn for each."""
+
+    method: Literal["rotation"]
+    rotations_per_image: Literal[1, 4]
+    hidden: list[Count]
+    dropout: Fraction
+
+
+class SupervisedSettings(Settings):
+    """The control that may see labels."""
+
+    method: Literal["supervised"]
+    hidden: list[Count]
+    dropout: Fraction
+
+
+class RandomSettings(Settings):
+    """The control that learns nothing."""
+
+    method: Literal["random"]
+
+
+PretextSettings = Annotated[
+    ContextEncoderSettings | RotationSettings | SupervisedSettings | RandomSettings,
+    Field(discriminator="method"),
+]
+
+
+class PretrainRecipe(Settings):
+    """A recipe of the pretraining stage."""
+
+    name: str = Field(json_schema_extra=NOT_HASHED)
+    title: str = words()
+    description: str = words()
+    source: str = words()
+    supervision: str = words()
+    expected_time: str = words()
+    implementation: Count
+    images: Literal["unlabelled", "labelled", "none"]
+    encoder: EncoderSettings
+    input: InputSettings
+    pretext: PretextSettings
+    optimizer: OptimizerSettings
+    schedule: ScheduleSettings
+    precision: Literal["fp32", "bf16"]
+
+    @model_validator(mode="after")
+    def _images_fit_method(self) -> PretrainRecipe:
+        wanted = {"supervised": "labelled", "random": "none"}.get(self.pretext.method, "unlabelled")
+        if self.images != wanted:
+            raise ValueError(f"method {self.pretext.method} learns from images: {wanted}")
+        if (self.schedule.steps == 0) != (self.pretext.method == "random"):
+            raise ValueError("steps is 0 for method random and above 0 for every other")
+        return self
+
+
+class SplitSettings(Settings):
+    """Names of the lists under ImageSets to learn from and to judge on."""
+
+    train: str
+    test: str
+
+
+class ClassificationSettings(Settings):
+    """Multi-label classification: random crops, a head on one tap, mean AP over classes."""
+
+    kind: Literal["classification"]
+    input: InputSettings
+    tap: str
+    normalise: Literal["none", "batchnorm"]
+    hidden: list[Count]
+    dropout: Fraction
+    head_init: Literal["kaiming", "gaussian"]
+    test_crops: Count
+    ap: Literal["voc-11-point", "voc-area", "sklearn", "sklearn-ties-against"]
+
+
+class DetectionSettings(Settings):
+    """Faster R-CNN on one tap: torchvision's region proposals and RoI heads, fc6/fc7 on pooled regions.
+
+    `fixed_layers` are layers of the encoder that keep their weights even when the rest is fine-tuned.
+    """
+
+    kind: Literal["detection"]
+    tap: str
+    fixed_layers: list[str]
+    short_side: Annotated[int, Field(ge=64, le=2000)]
+    long_side: Annotated[int, Field(ge=64, le=4000)]
+    flip: bool
+    anchor_sizes: list[Count]
+    anchor_ratios: list[Positive]
+    proposals_train: Count
+    proposals_test: Count
+    proposal_nms: Fraction
+    regions_per_image: Count
+    foreground_fraction: Fraction
+    foreground_iou: Fraction
+    pool_size: Count
+    hidden: Annotated[list[Count], Field(min_length=2, max_length=2)]
+    dropout: Fraction
+    use_difficult: bool
+    nms: Fraction
+    score_threshold: Fraction
+    detections_per_image: Count
+    iou: Fraction
+    ap: Literal["voc-11-point", "voc-area"]
+
+
+class SegmentationSettings(Settings):
+    """FCN-32s: fc6 and fc7 as convolutions on one tap, scores, bilinear upsampling.
+
+    `short_side` null keeps an image's size; `crop` null trains on whole images, one a forward pass.
+    """
+
+    kind: Literal["segmentation"]
+    tap: str
+    image_padding: Annotated[int, Field(ge=0, le=200)]
+    short_side: Annotated[int, Field(ge=64, le=2000)] | None
+    crop: Annotated[int, Field(ge=64, le=2000)] | None
+    flip: bool
+    fc6_kernel: Count
+    fc6_padding: Annotated[int, Field(ge=0)]
+    hidden: Annotated[list[Count], Field(min_length=2, max_length=2)]
+    dropout: Fraction
+
+
+TaskSettings = Annotated[
+    ClassificationSettings | DetectionSettings | SegmentationSettings, Field(discriminator="kind")
+]
+
+
+class Protocol(Settings):
+    """A way of judging an encoder: everything that can move its number, but for the encoder and the seed."""
+
+    name: str = Field(json_schema_extra=NOT_HASHED)
+    version: Count
+    implementation: Count
+    task: Literal["voc-cls", "voc-det", "voc-seg"]
+    mode: Literal["finetune", "frozen"]
+    budget: Literal["full", "quick", "demo"]
+    title: str = words()
+    source: str = words()
+    expected: str = words()
+    expected_time: str = words()
+    main_metric: str
+    splits: dict[str, SplitSettings]
+    settings: TaskSettings
+    optimizer: OptimizerSettings
+    schedule: ScheduleSettings
+    precision: Literal["fp32", "bf16"]

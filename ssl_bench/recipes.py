@@ -1,0 +1,238 @@
+"""Recipes as data: where they lie, how one is found, changed from the command line, and hashed.
+
+A recipe is a YAML file that is complete: every field that moves a number stands in it, or in the recipe it
+names as its `base`. The code has no defaults for those. `pretrain/` holds recipes of the pretraining
+stage, `transfer/` protocols, `results/` published numbers and table definitions; this module alone knows
+that they stand at the top of a checkout and inside the package in a wheel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ssl_bench.errors import UserError, nearest, unknown
+from ssl_bench.recipe_schemas import PretrainRecipe, Protocol
+
+Kind = Literal["pretrain", "transfer"]
+SCHEMAS: dict[str, type[BaseModel]] = {"pretrain": PretrainRecipe, "transfer": Protocol}
+BUDGETS = ("full", "quick", "demo")
+MODES = ("finetune", "frozen")
+TASKS = ("voc-cls", "voc-det", "voc-seg")
+# Names of variants that pydantic puts into the place of a complaint; a reader's YAML has no such key.
+VARIANTS = (
+    *("context-encoder", "autoencoder", "rotation", "supervised", "random"),
+    *("classification", "detection", "segmentation"),
+)
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def shipped_folder(name: Literal["pretrain", "transfer", "results"]) -> Path:
+    """Find a content folder: inside the package when installed from a wheel, else in the checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_shipped" / name
+    return installed if installed.is_dir() else package.parent / name
+
+
+def recipe_names(kind: Kind) -> list[str]:
+    """List the shipped recipes of a stage by name."""
+    return sorted(path.stem for path in shipped_folder(kind).glob("*.yaml"))
+
+
+def recipe_path(kind: Kind, name: str) -> Path:
+    """Find a recipe by its shipped name, or take `name` as the path of a YAML file.
+
+    Raises:
+        UserError: There is none; the nearest known name is given.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if not path.is_file():
+            raise UserError(f"no recipe file {name}")
+        return path
+    if name not in recipe_names(kind):
+        raise unknown("recipe" if kind == "pretrain" else "protocol", name, recipe_names(kind))
+    return shipped_folder(kind) / f"{name}.yaml"
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read one YAML mapping.
+
+    Raises:
+        UserError: The file cannot be read, is not YAML or not a mapping.
+    """
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a mapping of keys to values at the top")
+    return value
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `changes` over `base`, mapping by mapping; lists and scalars are replaced whole.
+
+    A mapping that names another `method` than the one below replaces it whole, since each method has its own
+    keys.
+    """
+    if "method" in changes and base.get("method", changes["method"]) != changes["method"]:
+        return dict(changes)
+    result = dict(base)
+    for key, value in changes.items():
+        below = result.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            result[key] = merged(below, value)
+        else:
+            result[key] = value
+    return result
+
+
+def read_with_base(kind: Kind, name: str, _seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Read a recipe and everything it stands on.
+
+    Raises:
+        UserError: A base is unknown, or recipes name each other in a circle.
+    """
+    path = recipe_path(kind, name)
+    if str(path) in _seen:
+        raise UserError(f"{path}: its bases lead back to itself")
+    value = read_yaml(path)
+    base = value.pop("base", None)
+    if base is None:
+        return value
+    beside = path.with_name(f"{base}.yaml")
+    below = read_with_base(kind, str(beside) if beside.is_file() else str(base), (*_seen, str(path)))
+    return merged(below, value)
+
+
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """Split `a.b=value` into its keys and the value, read as YAML (`true`, `3`, `[1, 2]`, `text`)."""
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise UserError(f"cannot use {text!r}: settings are given as key=value, e.g. schedule.steps=100")
+    try:
+        return key.strip().split("."), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"cannot read the value of {text!r} ({' '.join(str(error).split())})") from error
+
+
+def apply_overrides(value: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Set dotted keys. Only keys that the recipe has can be set.
+
+    Raises:
+        UserError: The key is not there; the nearest known one is given.
+    """
+    for text in overrides:
+        keys, new = parse_override(text)
+        for depth, key in enumerate(keys):
+            here = value
+            for step in keys[:depth]:
+                here = here[step]
+            if not isinstance(here, dict) or key not in here:
+                given, known = ".".join(keys), dotted_keys(value)
+                raise UserError(
+                    f"unknown key {given!r}{nearest(given, known)} (known keys: {', '.join(known)})"
+                )
+        changes: Any = new
+        for key in reversed(keys):
+            changes = {key: changes}
+        value = merged(value, changes)
+    return value
+
+
+def dotted_keys(value: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """List every key of a nested mapping with its path, leaves only."""
+    keys: list[str] = []
+    for key, below in value.items():
+        path = f"{prefix}{key}"
+        keys += dotted_keys(below, f"{path}.") if isinstance(below, Mapping) else [path]
+    return keys
+
+
+def validated(schema: type[_Model], value: Mapping[str, Any], where: str) -> _Model:
+    """Check a mapping against its schema.
+
+    Raises:
+        UserError: Every unknown key (with the nearest known one), missing key and value out of range.
+    """
+    try:
+        return schema.model_validate(value)
+    except ValidationError as error:
+        known = [key.rsplit(".", 1)[-1] for key in dotted_keys(value)] + _field_names(schema)
+        complaints = []
+        for item in error.errors():
+            place = ".".join(str(part) for part in item["loc"] if part not in VARIANTS)
+            if item["type"] == "extra_forbidden":
+                others = [name for name in known if name != str(item["loc"][-1])]
+                complaints.append(f"unknown key {place!r}{nearest(str(item['loc'][-1]), others)}")
+            elif item["type"] == "missing":
+                complaints.append(f"key {place!r} is missing")
+            else:
+                complaints.append(f"{place} = {item['input']!r}: {item['msg'][:1].lower()}{item['msg'][1:]}")
+        raise UserError(f"{where}: " + "; ".join(complaints)) from error
+
+
+def _field_names(schema: type[BaseModel]) -> list[str]:
+    names: list[str] = []
+    for name, field in schema.model_fields.items():
+        names.append(name)
+        for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                names += _field_names(part)
+    return names
+
+
+def load_pretrain_recipe(name: str, overrides: Sequence[str] = ()) -> PretrainRecipe:
+    """Load a pretraining recipe, with `key=value` changes laid over it."""
+    value = apply_overrides(read_with_base("pretrain", name), overrides)
+    return validated(PretrainRecipe, value, f"recipe {name}")
+
+
+def load_protocol(name: str, overrides: Sequence[str] = ()) -> Protocol:
+    """Load a transfer protocol by its full name, with `key=value` changes laid over it."""
+    value = apply_overrides(read_with_base("transfer", name), overrides)
+    return validated(Protocol, value, f"protocol {name}")
+
+
+def protocol_name(task: str, mode: str, budget: str) -> str:
+    """Name the protocol that a short task name stands for, e.g. voc-cls-frozen-quick.
+
+    Raises:
+        UserError: Task, mode or budget is unknown.
+    """
+    for kind, given, known in (("task", task, TASKS), ("mode", mode, MODES), ("budget", budget, BUDGETS)):
+        if given not in known:
+            raise unknown(kind, given, known)
+    return f"{task}-{mode}" + ("" if budget == "full" else f"-{budget}")
+
+
+def resolve_protocol(task: str, overrides: Sequence[str], *, real_data: bool) -> tuple[Protocol, list[str]]:
+    """Resolve a task name with mode=, budget= and other settings into a protocol.
+
+    Args:
+        task: A short name (voc-cls), a protocol's full name, or the path of a YAML file.
+        real_data: Whether real data was named: then the full form is the default, else the quick one.
+
+    Returns:
+        The protocol and the settings that were changed in it.
+    """
+    choices = {"mode": MODES[0], "budget": BUDGETS[0] if real_data else "quick"}
+    rest, chosen = [], False
+    for text in overrides:
+        keys, value = parse_override(text)
+        if len(keys) == 1 and keys[0] in choices:
+            choices[keys[0]] = str(value)
+            chosen = True
+        else:
+            rest.append(text)
+    if task in TASKS:
+        return load_protocol(protocol_name(task, choices["mode"], choices["budget"]), rest), rest
+    if chosen:
+        raise UserError(f"mode= and budget= choose among the forms of {', '.join(TASKS)}; {task} is one form")
+    return load_protocol(task, rest), rest

@@ -1,0 +1,183 @@
+"""The result record: one file a run, written once, never edited.
+
+It holds a number together with everything that says what the number means: protocol hash, data
+fingerprint, weights hash, seeds, environment. Data and encoders are named, with their fingerprints; there
+are no absolute paths and no host names, so that a record can be published as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ssl_bench.atomic import write_json
+from ssl_bench.errors import UserError
+
+SCHEMA_VERSION = 1
+RESULT_FILE = "result.json"
+FAILURE_FILE = "failure.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProtocolReference(_Part):
+    """Which protocol made the number. `changed` lists the overrides given on the command line."""
+
+    name: str
+    version: int
+    hash: str
+    task: str
+    mode: str
+    budget: str
+    changed: tuple[str, ...] = ()
+
+
+class DatasetReference(_Part):
+    """Which images were learned from and judged on. `limit` is --limit: such a number is only a trial."""
+
+    name: str
+    train_split: str
+    test_split: str
+    fingerprint: str
+    n_train: int
+    n_test: int
+    limit: int | None = None
+    synthetic: bool = False
+
+
+class PretrainingReference(_Part):
+    """How the encoder was learned; `data_name` None means that nothing was learned."""
+
+    recipe: str
+    recipe_hash: str
+    data_name: str | None
+    data_fingerprint: str | None
+    synthetic: bool = False
+    steps: int
+    images_seen: int
+    wall_s: float
+    supervision: str
+    changed: tuple[str, ...] = ()
+    limit: int | None = None
+
+
+class EncoderReference(_Part):
+    """Which weights were judged. `sha256` is over the tensors' names, shapes and bytes."""
+
+    name: str
+    method: str
+    architecture: str
+    sha256: str
+    tap: str
+    source: Literal["run", "file", "random"]
+    pretraining: PretrainingReference | None = None
+
+
+class Selection(_Part):
+    """How settings were chosen; a published protocol chooses nothing."""
+
+    rule: str
+    validation_score: float | None = None
+    trials: int = 1
+
+
+class FrozenProof(_Part):
+    """Hashes of the encoder's parameters and buffers before and after fitting."""
+
+    frozen: bool
+    sha256_before: str
+    sha256_after: str
+
+
+class Cost(_Part):
+    """What the run took. Throughput counts training images; memory is the process's peak resident set."""
+
+    wall_s: float
+    fit_s: float
+    predict_s: float
+    train_images_per_s: float
+    peak_memory_mb: float
+
+
+class Record(_Part):
+    """One run of one protocol on one encoder. Metrics are percent."""
+
+    schema_version: int = SCHEMA_VERSION
+    status: Literal["done", "failed"]
+    error: str | None = None
+    run: str
+    task: str
+    protocol: ProtocolReference
+    dataset: DatasetReference | None = None
+    encoder: EncoderReference | None = None
+    pretraining_seed: int | None = None
+    transfer_seed: int
+    main_metric: str
+    metrics: dict[str, float] = Field(default_factory=dict)
+    per_class: dict[str, dict[str, float | None]] = Field(default_factory=dict)
+    selection: Selection | None = None
+    frozen_proof: FrozenProof | None = None
+    n_evaluated: int = 0
+    cost: Cost | None = None
+    environment: dict[str, Any] = Field(default_factory=dict)
+    created: str
+
+    @property
+    def score(self) -> float:
+        """The main metric in percent."""
+        return self.metrics[self.main_metric]
+
+
+def write_record(folder: Path, record: Record) -> Path:
+    """Write `record` into its run folder: result.json when done, failure.json when failed.
+
+    A failure is kept apart so that a later success in the same folder is written once and never edited.
+    """
+    path = folder / (RESULT_FILE if record.status == "done" else FAILURE_FILE)
+    write_json(path, record.model_dump(mode="json"))
+    if record.status == "done":
+        (folder / FAILURE_FILE).unlink(missing_ok=True)
+    return path
+
+
+def load_record(path: Path) -> Record:
+    """Read one record.
+
+    Raises:
+        UserError: The file is not a record of a schema version that this program knows.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not a result record ({error}). Remove it or run again.") from error
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{path}: schema version {version!r}; this program reads {SCHEMA_VERSION}.")
+    try:
+        return Record.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: not a valid record ({place}: {first['msg']}).") from error
+
+
+def record_paths(folder: Path) -> Iterator[Path]:
+    """List the record files below `folder` in order: a run's result, or else its failure."""
+    for path in sorted(folder.rglob("*.json")):
+        if path.name == RESULT_FILE or (
+            path.name == FAILURE_FILE and not path.with_name(RESULT_FILE).exists()
+        ):
+            yield path
+        elif path.parent.name == "records" and path.name not in (RESULT_FILE, FAILURE_FILE):
+            yield path  # committed records: results/measured/<name>/records/<run>.json
+
+
+def load_records(folder: Path) -> list[Record]:
+    """Read every record below `folder`, in order of path."""
+    return [load_record(path) for path in record_paths(folder)]
