@@ -1,0 +1,34 @@
+"""The encoders that can be built by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from ssl_bench.encoders.caffenet import CaffeNet
+from ssl_bench.encoders.contract import Encoder
+from ssl_bench.errors import unknown
+
+ENCODERS: dict[str, Callable[..., Encoder]] = {"caffenet": CaffeNet}
+
+
+def build_encoder(architecture: Mapping[str, Any], *, input_size: int) -> Encoder:
+    """Build an encoder from its architecture, e.g. {"name": "caffenet", "width": 1.0}.
+
+    Raises:
+        UserError: The name is unknown.
+    """
+    settings = dict(architecture)
+    name = settings.pop("name")
+    if name not in ENCODERS:
+        raise unknown("encoder", str(name), ENCODERS)
+    return ENCODERS[name](input_size=input_size, **settings)
+
+
+def fresh_encoder(architecture: Mapping[str, Any], *, input_size: int, init: str, seed: int) -> Encoder:
+    """Build an encoder with fresh weights; the same seed gives the same weights."""
+    encoder = build_encoder(architecture, input_size=input_size)
+    encoder.initialise(init, torch.Generator().manual_seed(seed))  # type: ignore[operator]
+    return encoder

@@ -1,0 +1,149 @@
+"""From samples to batches: worker processes that decode, crop and stack, in an order that they cannot change."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from ssl_bench.engine.sampling import SAMPLE_STREAM, TEST_STREAM, EndlessBatches, Key, generator
+from ssl_bench.errors import BrokenImage, UserError
+
+Sample = dict[str, Any]
+Batch = dict[str, Any]
+
+# Beyond this many neighbours in a row a set is not a set with some broken photos.
+MOST_BROKEN_IN_A_ROW = 100
+
+
+class Samples(Protocol):
+    """A set from which one sample at a time is made, with the randomness that is handed in."""
+
+    skip_broken: bool
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample: ...
+
+
+class _Keyed(Dataset[Sample]):
+    """Makes the sample of a key with the generator that belongs to that key alone."""
+
+    def __init__(self, samples: Samples, seed: int, stream: int) -> None:
+        self.samples, self.seed, self.stream = samples, seed, stream
+
+    def __getitem__(self, key: Key) -> Sample:
+        index, draw = key
+        broken: list[str] = []
+        while True:
+            rng = generator(self.seed, self.stream, draw)
+            try:
+                sample = self.samples.sample(index, rng)
+            except BrokenImage as error:
+                if not self.samples.skip_broken:
+                    raise
+                broken.append(error.name)
+                if len(broken) >= min(MOST_BROKEN_IN_A_ROW, len(self.samples)):
+                    raise UserError(
+                        f"{len(broken)} photos in a row cannot be read (the first: {broken[0]}). "
+                        "Check the set with `ssl-bench data verify`."
+                    ) from error
+                index = (index + 1) % len(self.samples)
+                continue
+            return {**sample, "index": index, "broken": tuple(broken)}
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack what has one shape (arrays, numbers); keep everything else as lists."""
+    batch: Batch = {}
+    for name in samples[0]:
+        values = [sample[name] for sample in samples]
+        first = values[0]
+        if isinstance(first, np.ndarray) and all(value.shape == first.shape for value in values):
+            batch[name] = torch.from_numpy(np.stack(values))
+        elif isinstance(first, (int, np.integer)):
+            batch[name] = torch.tensor(values)
+        else:
+            batch[name] = values
+    return batch
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """Move a batch's tensors; lists of arrays (images of different sizes) stay where they are."""
+    return {
+        name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+        for name, value in batch.items()
+    }
+
+
+def default_workers() -> int:
+    """Choose how many processes decode: one of every two cores, as the network needs the others."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(8, cores // 2))
+
+
+def _loader(
+    dataset: Dataset[Sample], batches: Iterable[list[Key]], workers: int, pin: bool
+) -> DataLoader[Batch]:
+    # Fork, where there is one: a fresh interpreter that imports torch would take longer than a short run.
+    context = "fork" if workers and sys.platform == "linux" else None
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        multiprocessing_context=context,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_quiet_worker if workers else None,
+        pin_memory=pin,
+    )
+
+
+def _quiet_worker(worker: int) -> None:
+    """One thread a worker, and no answer to Ctrl-C: the main process decides when to stop."""
+    import signal
+
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def training_batches(
+    samples: Samples,
+    *,
+    batch_size: int,
+    steps: int,
+    seed: int,
+    workers: int,
+    rank: int = 0,
+    processes: int = 1,
+    pin: bool = False,
+) -> Callable[[int], Iterable[Batch]]:
+    """Return a function from the first step to the batches from there to the last step."""
+
+    def batches_from(first_step: int) -> Iterable[Batch]:
+        keys = EndlessBatches(
+            len(samples),
+            batch_size,
+            seed=seed,
+            first_step=first_step,
+            steps=steps,
+            rank=rank,
+            processes=processes,
+        )
+        return _loader(_Keyed(samples, seed, SAMPLE_STREAM), keys, workers, pin)
+
+    return batches_from
+
+
+def evaluation_batches(
+    samples: Samples, *, batch_size: int, seed: int, workers: int, rank: int = 0, processes: int = 1
+) -> Iterable[Batch]:
+    """Give every sample once, in order; each process takes every n-th batch, none is padded."""
+    keys = [(index, index) for index in range(len(samples))]
+    batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
+    return _loader(_Keyed(samples, seed, TEST_STREAM), batches[rank::processes], workers, False)

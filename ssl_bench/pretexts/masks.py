@@ -1,0 +1,176 @@
+"""Which pixels an inpainting pretext removes, and how much each pixel of its prediction weighs.
+
+Pathak et al. 2016, section 3.3: a central square; several random blocks, possibly overlapping; random
+regions of arbitrary shape. The paper takes its shapes from the segmentation masks of PASCAL VOC 2012,
+deformed and pasted anywhere, without regard to what the image shows; where no VOC is given, shapes are drawn
+here. One mask an image. In a removal, `removed` is 1 where a pixel is taken away, `weight` is what its
+squared error counts; both are uint8, (1, S, S).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ssl_bench.recipe_schemas import MaskSettings
+
+Removal = dict[str, np.ndarray]
+Shape = Image.Image  # mode L, 255 inside
+DrawShape = Callable[[np.random.Generator], Shape]
+
+SHAPE_SIDE = 64
+# Ours, the paper gives no numbers: each block's side as a share of the image's, and how many are tried.
+BLOCK_SIDES = (0.10, 0.30)
+MOST_BLOCKS = 12
+# A region is pasted with a bounding box of this share of the image's side, at least and at most.
+REGION_SIDES = (0.30, 0.75)
+MOST_REGIONS = 8
+
+
+def central(size: int, settings: MaskSettings) -> Removal:
+    """Remove the central square of half the image's side, but for a visible band inside its edge.
+
+    At 227 px with a band of 7 the square has 113 px and rows 64 to 162 are removed; at 128 px with a band
+    of 4 the square has 64 px. The prediction of the whole square counts, the band `overlap_weight` times.
+    """
+    square = size // 2
+    start = (size - square) // 2
+    hole = slice(start + settings.overlap, start + square - settings.overlap)
+    removed = np.zeros((1, size, size), np.uint8)
+    removed[:, hole, hole] = 1
+    weight = np.zeros((1, size, size), np.uint8)
+    weight[:, start : start + square, start : start + square] = round(settings.overlap_weight)
+    weight[:, hole, hole] = 1
+    return {"removed": removed, "weight": weight}
+
+
+def random_block(size: int, settings: MaskSettings, rng: np.random.Generator) -> Removal:
+    """Remove several rectangles, possibly overlapping, together at most `fraction` of the image.
+
+    A rectangle that would exceed the fraction is cut to the rows that still fit.
+    """
+    removed = np.zeros((size, size), np.uint8)
+    allowed = int(settings.fraction * size * size)
+    for _ in range(MOST_BLOCKS):
+        height, width = (max(1, round(size * side)) for side in rng.uniform(*BLOCK_SIDES, size=2))
+        top, left = (int(rng.integers(0, size - side + 1)) for side in (height, width))
+        block = removed[top : top + height, left : left + width]
+        new_in_row = np.cumsum((block == 0).sum(axis=1))
+        rows = int(np.searchsorted(new_in_row, allowed - int(removed.sum()), side="right"))
+        block[:rows] = 1
+        if rows < height:
+            break
+    return _only_removed_counts(removed)
+
+
+def random_region(
+    size: int, settings: MaskSettings, rng: np.random.Generator, draw_shape: DrawShape
+) -> Removal:
+    """Remove shapes pasted anywhere, together at most `fraction` of the image.
+
+    A shape that would exceed the fraction is left out; pasting ends when half of the fraction is reached, or
+    after `MOST_REGIONS` tries if something is removed by then. Later shapes are smaller, so one fits.
+    """
+    removed = np.zeros((size, size), np.uint8)
+    allowed = settings.fraction * size * size
+    tries = 0
+    while removed.sum() < allowed / 2 and (tries < MOST_REGIONS or not removed.any()):
+        side = size * rng.uniform(*REGION_SIDES) * 0.9 ** max(0, tries - MOST_REGIONS)
+        pasted = removed | _deformed(draw_shape(rng), size, side, rng)
+        if pasted.sum() <= allowed:
+            removed = pasted
+        tries += 1
+    return _only_removed_counts(removed)
+
+
+def nothing(size: int) -> Removal:
+    """Remove nothing; every pixel counts (the autoencoder)."""
+    return {
+        "removed": np.zeros((1, size, size), np.uint8),
+        "weight": np.ones((1, size, size), np.uint8),
+    }
+
+
+def _only_removed_counts(removed: np.ndarray) -> Removal:
+    return {"removed": removed[None], "weight": removed[None].copy()}
+
+
+def _deformed(shape: Shape, size: int, side: float, rng: np.random.Generator) -> np.ndarray:
+    """Rotate, stretch, shear, perhaps mirror a shape and put it anywhere; its centre stays in the image."""
+    angle, shear = rng.uniform(0, 2 * math.pi), rng.uniform(-0.3, 0.3)
+    stretch = np.exp(rng.uniform(-0.35, 0.35))
+    mirror = -1.0 if rng.random() < 0.5 else 1.0
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    forward = turn @ np.array([[mirror * stretch, shear], [0.0, 1 / stretch]]) * (side / shape.width)
+    backward = np.linalg.inv(forward)
+    centre = rng.uniform(0, size, size=2)
+    offset = np.array([shape.width, shape.height]) / 2 - backward @ centre
+    (a, b), (d, e) = backward
+    matrix = (a, b, float(offset[0]), d, e, float(offset[1]))
+    pasted = shape.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    return (np.asarray(pasted) > 127).astype(np.uint8)
+
+
+def drawn_shape(rng: np.random.Generator) -> Shape:
+    """Draw a closed curve around a centre, with lobes and dents from a few random harmonics."""
+    angles = np.linspace(0, 2 * math.pi, 48, endpoint=False)
+    radius = np.ones_like(angles)
+    for harmonic in range(2, 7):
+        radius += rng.normal(0, 0.45 / harmonic) * np.cos(harmonic * angles + rng.uniform(0, 2 * math.pi))
+    radius = np.clip(radius, 0.25, None)
+    radius *= SHAPE_SIDE / 2 / radius.max()
+    middle = SHAPE_SIDE / 2
+    points = [
+        (middle + r * math.cos(a), middle + r * math.sin(a)) for r, a in zip(radius, angles, strict=True)
+    ]
+    shape = Image.new("L", (SHAPE_SIDE, SHAPE_SIDE), 0)
+    ImageDraw.Draw(shape).polygon(points, fill=255)
+    return shape
+
+
+class ShapesOfObjects:
+    """Shapes cut from object masks, kept small so that memory does not grow with the set.
+
+    Args:
+        masks: Object masks, uint8 (H, W): 0 background, 255 void, other values one object each.
+        most: How many shapes are kept.
+    """
+
+    def __init__(self, masks: Sequence[np.ndarray] | map[np.ndarray], *, most: int = 1000) -> None:
+        self.shapes: list[Shape] = []
+        for mask in masks:
+            for value in np.unique(mask):
+                if value in (0, 255):
+                    continue
+                inside = mask == value
+                rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+                cut = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+                if min(cut.shape) < 8:
+                    continue  # a few pixels have no shape
+                whole = Image.fromarray((cut * 255).astype(np.uint8), "L")
+                whole.thumbnail((SHAPE_SIDE, SHAPE_SIDE))
+                square = Image.new("L", (SHAPE_SIDE, SHAPE_SIDE), 0)
+                square.paste(whole, ((SHAPE_SIDE - whole.width) // 2, (SHAPE_SIDE - whole.height) // 2))
+                self.shapes.append(square)
+            if len(self.shapes) >= most:
+                break
+
+    def __call__(self, rng: np.random.Generator) -> Shape:
+        """Pick one at random."""
+        return self.shapes[int(rng.integers(len(self.shapes)))]
+
+
+def draw_removal(
+    size: int, settings: MaskSettings, rng: np.random.Generator, draw_shape: DrawShape = drawn_shape
+) -> Removal:
+    """Draw what is removed from one image of `size` pixels, as the recipe says."""
+    if settings.kind == "central":
+        return central(size, settings)
+    if settings.kind == "random-block":
+        return random_block(size, settings, rng)
+    if settings.kind == "random-region":
+        return random_region(size, settings, rng, draw_shape)
+    return nothing(size)
