@@ -1,0 +1,152 @@
+"""Multi-label classification of VOC on an encoder: fc6 to fc8 fine-tuned, or one linear layer on a frozen tap.
+
+The full form is that of philkr/voc-classification, the evaluator of the Context Encoders era: random scale and
+crop in training and, ten times with summed scores, in testing; labels that only difficult objects carry are
+ignored; one sigmoid a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ssl_bench.data.augment import least_short_side, random_crop
+from ssl_bench.data.decode import read_rgb
+from ssl_bench.data.voc import VocDevkit
+from ssl_bench.data.voc_classes import VOC_CLASSES
+from ssl_bench.encoders.contract import Encoder
+from ssl_bench.encoders.heads import fully_connected, multilabel_loss
+from ssl_bench.engine.loading import Batch
+from ssl_bench.errors import UserError
+from ssl_bench.metrics.average_precision import multilabel_ap
+from ssl_bench.protocols.contract import (
+    Model,
+    Prediction,
+    Scores,
+    Trunk,
+    limited,
+    mean_ap_metrics,
+    percent_by_class,
+)
+from ssl_bench.recipe_schemas import ClassificationSettings, Protocol
+
+
+class ClassificationSamples:
+    """VOC images as one random crop (training) or several (testing) with their labels."""
+
+    skip_broken = False
+
+    def __init__(
+        self,
+        devkit: VocDevkit,
+        split: str,
+        settings: ClassificationSettings,
+        *,
+        crops: int,
+        limit: int | None,
+    ) -> None:
+        self.devkit, self.settings, self.crops = devkit, settings, crops
+        self.ids = limited(devkit.image_ids(split), limit)
+        self.labels = devkit.image_labels(split)[: len(self.ids)]
+        devkit.check_images_present(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Make `image` uint8 (3, S, S), or (crops, 3, S, S) for several, and `label` int8 (20,)."""
+        path = self.devkit.image_path(self.ids[index])
+        image = read_rgb(path, name=str(path), draft=least_short_side(self.settings.input))
+        crops = [random_crop(image, self.settings.input, rng) for _ in range(self.crops)]
+        return {"image": crops[0] if self.crops == 1 else np.stack(crops), "label": self.labels[index]}
+
+
+class Classifier(Model):
+    """Trunk, a normalisation without parameters if asked for, and fully-connected layers."""
+
+    def __init__(self, encoder: Encoder, protocol: Protocol, settings: ClassificationSettings) -> None:
+        super().__init__()
+        self.trunk = Trunk(encoder, settings.tap, frozen=protocol.mode == "frozen")
+        channels = encoder.taps[settings.tap].channels
+        features = channels * encoder.map_size(settings.tap, settings.input.size) ** 2
+        # Frozen features of different encoders differ in scale by orders of magnitude; without scale and
+        # shift of its own the normalisation only makes one learning rate fit them all (Zhang et al. 2017).
+        self.normalise: nn.Module = (
+            nn.BatchNorm1d(features, affine=False) if settings.normalise == "batchnorm" else nn.Identity()
+        )
+        self.head = fully_connected(
+            features, settings.hidden, len(VOC_CLASSES), dropout=settings.dropout, init=settings.head_init
+        )
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Score crops, uint8 (N, 3, S, S), for each class: (N, 20)."""
+        images = self.trunk.encoder.preprocessing.normalise(pixels)
+        maps = self.trunk(images.contiguous(memory_format=torch.channels_last))
+        scores: Tensor = self.head(self.normalise(maps.flatten(1)))
+        return scores.float()
+
+    def forward(self, batch: Batch, player: str) -> dict[str, Tensor]:
+        """Compute the sigmoid cross-entropy, ignoring labels that only difficult objects carry."""
+        return {"loss": multilabel_loss(self.logits(batch["image"]), batch["label"])}
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """Average the scores over an image's crops."""
+        pixels = batch["image"]  # (N, T, 3, S, S), or (N, 3, S, S) for one crop
+        crops = pixels.flatten(0, 1) if pixels.ndim == 5 else pixels
+        scores = self.logits(crops).unflatten(0, (len(pixels), -1)).mean(1)  # (N, 20)
+        return [{"scores": row} for row in scores.cpu().numpy()]
+
+
+class ClassificationJudge:
+    """Judges by mean average precision over the twenty classes."""
+
+    test_batch_size = 8
+
+    def build(self, encoder: Encoder, protocol: Protocol) -> Classifier:
+        """Put a fresh head on the encoder."""
+        return Classifier(encoder, protocol, _settings(protocol))
+
+    def train_samples(
+        self, devkit: VocDevkit, split: str, protocol: Protocol, limit: int | None
+    ) -> ClassificationSamples:
+        """One random crop an image."""
+        return ClassificationSamples(devkit, split, _settings(protocol), crops=1, limit=limit)
+
+    def test_samples(
+        self, devkit: VocDevkit, split: str, protocol: Protocol, limit: int | None
+    ) -> ClassificationSamples:
+        """The protocol's number of random crops an image."""
+        settings = _settings(protocol)
+        return ClassificationSamples(devkit, split, settings, crops=settings.test_crops, limit=limit)
+
+    def score(
+        self,
+        predictions: Sequence[Prediction],
+        devkit: VocDevkit,
+        split: str,
+        protocol: Protocol,
+        limit: int | None,
+    ) -> Scores:
+        """Compute AP by class and its means.
+
+        Raises:
+            UserError: No class has a positive image.
+        """
+        settings = _settings(protocol)
+        labels = devkit.image_labels(split)[: len(predictions)]
+        if not (labels == 1).any():
+            raise UserError(f"{devkit.list_path(split)}: none of its {len(labels)} images holds any class")
+        ap = multilabel_ap(np.stack([p["scores"] for p in predictions]), labels, settings.ap)
+        return Scores(
+            metrics=mean_ap_metrics(ap, (labels == 1).sum(0), settings.ap),
+            per_class={f"AP[{settings.ap}]": percent_by_class(ap, VOC_CLASSES)},
+        )
+
+
+def _settings(protocol: Protocol) -> ClassificationSettings:
+    assert isinstance(protocol.settings, ClassificationSettings)
+    return protocol.settings

@@ -1,0 +1,140 @@
+"""What a protocol does: fit a model on an encoder, predict, score; three steps that can be repeated alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from ssl_bench.data.voc import VocDevkit
+from ssl_bench.encoders.contract import Encoder
+from ssl_bench.engine.loading import Batch, Samples
+from ssl_bench.errors import unknown
+from ssl_bench.recipe_schemas import Protocol as ProtocolSettings
+
+# What is kept of one image: arrays by name.
+Prediction = dict[str, np.ndarray]
+
+# Classes rarer than this in the test split have an AP that a handful of images decides; the mean over the
+# others stands beside the mean over all.
+COMMON_CLASS_IMAGES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Metrics in percent, and the main metric's parts by class."""
+
+    metrics: dict[str, float]
+    per_class: dict[str, dict[str, float | None]] = field(default_factory=dict)
+
+
+class Model(nn.Module):
+    """An encoder with what is fitted on top of it."""
+
+    def forward(self, batch: Batch, player: str) -> dict[str, Tensor]:
+        """Compute the losses of a training batch; "loss" is minimised."""
+        raise AssertionError("a model implements forward")
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """Predict a test batch, one prediction an image; called in evaluation mode and fp32."""
+        raise AssertionError("a model implements predict")
+
+
+class Judge(Protocol):
+    """One way of judging, for all protocols of its kind."""
+
+    test_batch_size: int
+
+    def build(self, encoder: Encoder, protocol: ProtocolSettings) -> Model: ...
+
+    def train_samples(
+        self, devkit: VocDevkit, split: str, protocol: ProtocolSettings, limit: int | None
+    ) -> Samples: ...
+
+    def test_samples(
+        self, devkit: VocDevkit, split: str, protocol: ProtocolSettings, limit: int | None
+    ) -> Samples: ...
+
+    def score(
+        self,
+        predictions: Sequence[Prediction],
+        devkit: VocDevkit,
+        split: str,
+        protocol: ProtocolSettings,
+        limit: int | None,
+    ) -> Scores: ...
+
+
+class Trunk(nn.Module):
+    """The encoder inside a model, frozen or not.
+
+    Frozen means no gradients, and evaluation mode whatever mode the rest of the model is in.
+    """
+
+    def __init__(self, encoder: Encoder, tap: str, *, frozen: bool, fixed_layers: Sequence[str] = ()) -> None:
+        """Set up.
+
+        Args:
+            fixed_layers: Names of layers that keep their weights although the rest is trained.
+
+        Raises:
+            UserError: The encoder has no such tap or layer.
+        """
+        super().__init__()
+        if tap not in encoder.taps:
+            raise unknown("tap", tap, encoder.taps)
+        layers = dict(encoder.named_children())
+        for name in fixed_layers:
+            if name not in layers:
+                raise unknown("layer of the encoder", name, layers)
+        self.encoder, self.tap, self.frozen = encoder, tap, frozen
+        for name, parameter in encoder.named_parameters():
+            parameter.requires_grad_(not frozen and name.split(".")[0] not in fixed_layers)
+
+    def train(self, mode: bool = True) -> Trunk:
+        """Switch mode; a frozen encoder stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute the tap's maps of normalised images, (N, C, h, w)."""
+        return self.encoder.forward_taps(images, [self.tap])[self.tap]
+
+
+def limited(ids: tuple[str, ...], limit: int | None) -> tuple[str, ...]:
+    """Take the first `limit` images of a list."""
+    return ids if limit is None else ids[:limit]
+
+
+def percent_by_class(values: np.ndarray, classes: Sequence[str]) -> dict[str, float | None]:
+    """Name fractions by class, in percent; a class that could not be scored is None."""
+    return {
+        name: None if np.isnan(value) else float(value) * 100
+        for name, value in zip(classes, values, strict=True)
+    }
+
+
+def mean_ap_metrics(ap: np.ndarray, images_of_class: np.ndarray, definition: str) -> dict[str, float]:
+    """Average AP over all classes, and over the classes with enough test images.
+
+    Args:
+        ap: Fractions, (K,); nan where a class has no positive.
+        images_of_class: Test images that hold the class, (K,).
+    """
+    metrics = {f"mAP[{definition}]": float(np.nanmean(ap)) * 100}
+    common = images_of_class >= COMMON_CLASS_IMAGES
+    if common.any():
+        metrics[f"mAP[{definition}] over classes in >= {COMMON_CLASS_IMAGES} test images"] = (
+            float(np.nanmean(ap[common])) * 100
+        )
+    return metrics
+
+
+def require_finite(name: str, value: Any) -> None:
+    """Stop where a prediction is not a number: a diverged model has no score."""
+    assert np.isfinite(value).all(), f"{name} is not finite"

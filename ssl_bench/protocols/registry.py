@@ -1,0 +1,14 @@
+"""The ways of judging, by the kind that a protocol's settings name."""
+
+from __future__ import annotations
+
+from ssl_bench.protocols.classification import ClassificationJudge
+from ssl_bench.protocols.contract import Judge
+from ssl_bench.protocols.detection import DetectionJudge
+from ssl_bench.protocols.segmentation import SegmentationJudge
+
+JUDGES: dict[str, Judge] = {
+    "classification": ClassificationJudge(),
+    "detection": DetectionJudge(),
+    "segmentation": SegmentationJudge(),
+}

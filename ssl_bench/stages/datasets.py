@@ -1,0 +1,198 @@
+"""Finding the data a command was pointed at, and making MiniVOC where it was pointed at none."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ssl_bench.data.class_folders import open_class_folders
+from ssl_bench.data.manifest import voc_fingerprint
+from ssl_bench.data.minivoc import GENERATOR_VERSION, make_minivoc
+from ssl_bench.data.photos import open_photos, voc_photos
+from ssl_bench.data.samples import PhotoSource
+from ssl_bench.data.voc import VocDevkit, find_devkits
+from ssl_bench.data.voc_classes import VOC_CLASSES
+from ssl_bench.data.voc_official import dataset_name
+from ssl_bench.errors import UserError
+from ssl_bench.pretexts.masks import ShapesOfObjects
+from ssl_bench.progress import progress, say
+from ssl_bench.recipe_schemas import PretrainRecipe, Protocol, SplitSettings
+
+MINIVOC = "MiniVOC"
+MOST_SHAPES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingData:
+    """What an encoder learns from. `labels` is None for an unlabelled set."""
+
+    name: str
+    fingerprint: str
+    photos: PhotoSource
+    synthetic: bool
+    labels: np.ndarray | None = None
+    classes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferData:
+    """A VOC to learn from and be judged on."""
+
+    name: str
+    fingerprint: str
+    devkit: VocDevkit
+    splits: SplitSettings
+    synthetic: bool
+
+
+def cache_folder() -> Path:
+    """Where made data lies: $SSL_BENCH_CACHE, or ~/.cache/ssl-bench."""
+    named = os.environ.get("SSL_BENCH_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "ssl-bench"
+
+
+def minivoc(*, seed: int = 0, root: Path | None = None) -> VocDevkit:
+    """Open MiniVOC, making it first (below `root`, or in the cache) if it is not there yet."""
+    root = root or cache_folder() / f"minivoc-v{GENERATOR_VERSION}-seed{seed}"
+    with progress("drawing MiniVOC", 4400) as advance:
+        return VocDevkit(make_minivoc(root, seed=seed, progress=lambda done, total: advance(done)))
+
+
+def fingerprint_of(devkit: VocDevkit) -> str:
+    """Fingerprint a VOC, saying so while many files are hashed for the first time."""
+    with progress(f"fingerprint of {devkit.name}", 1, unit="files") as advance:
+
+        def tell(done: int, total: int) -> None:
+            advance(done, f"of {total}")
+
+        return voc_fingerprint(devkit, progress=tell)
+
+
+def _devkits(root: Path) -> dict[str, VocDevkit]:
+    try:
+        return find_devkits(root)
+    except UserError:
+        return {}
+
+
+def _only_devkit(root: Path, found: dict[str, VocDevkit]) -> VocDevkit:
+    if len(found) > 1:
+        raise UserError(f"{root} holds {', '.join(sorted(found))}: name one of these folders to learn from")
+    return next(iter(found.values()))
+
+
+def pretraining_data(recipe: PretrainRecipe, root: Path | None) -> PretrainingData:
+    """Open what `recipe` learns from.
+
+    Args:
+        root: A folder or zip of photos, class folders, or a VOC; None for MiniVOC.
+
+    Raises:
+        UserError: Nothing usable is there.
+    """
+    if root is None:
+        say(
+            "no --data given: learning from MiniVOC, a synthetic look-alike that comes with ssl-bench "
+            "(point to your own with --data FOLDER_OR_ZIP)"
+        )
+        found = {MINIVOC: minivoc()}
+    else:
+        found = _devkits(root) if root.is_dir() else {}
+    if recipe.images == "labelled":
+        return _labelled(root, found)
+    if found:
+        assert root is not None or MINIVOC in found
+        devkit = _only_devkit(root or Path(), found)
+        split = "unlabelled" if devkit.name == MINIVOC else "trainval"
+        return PretrainingData(
+            name=f"{dataset_name(devkit)} {split}",
+            fingerprint=fingerprint_of(devkit),
+            photos=voc_photos(devkit, split),
+            synthetic=devkit.name == MINIVOC,
+        )
+    assert root is not None
+    photos = open_photos(root)
+    return PretrainingData(
+        name=photos.name,
+        fingerprint=_with_progress(f"fingerprint of {photos.name}", photos),
+        photos=photos,
+        synthetic=False,
+    )
+
+
+def _labelled(root: Path | None, found: dict[str, VocDevkit]) -> PretrainingData:
+    if found:
+        devkit = _only_devkit(root or Path(), found)
+        return PretrainingData(
+            name=f"{dataset_name(devkit)} trainval",
+            fingerprint=fingerprint_of(devkit),
+            photos=voc_photos(devkit, "trainval"),
+            synthetic=devkit.name == MINIVOC,
+            labels=devkit.image_labels("trainval"),
+            classes=len(VOC_CLASSES),
+        )
+    assert root is not None
+    folders = open_class_folders(root, "train")
+    return PretrainingData(
+        name=folders.name,
+        fingerprint=_with_progress(f"fingerprint of {folders.name}", folders),
+        photos=folders,
+        synthetic=False,
+        labels=folders.labels,
+        classes=len(folders.classes),
+    )
+
+
+def _with_progress(label: str, photos: PhotoSource) -> str:
+    with progress(label, len(photos)) as advance:
+        fingerprint: str = photos.fingerprint(progress=lambda done, total: advance(done))  # type: ignore[attr-defined]
+        return fingerprint
+
+
+def object_shapes(root: Path) -> tuple[ShapesOfObjects, str]:
+    """Cut the shapes of a VOC's segmented objects; return them with the set's fingerprint.
+
+    Raises:
+        UserError: No VOC there, or one without masks.
+    """
+    devkit = _only_devkit(root, find_devkits(root))
+    ids = devkit.image_ids("trainval", "Segmentation")
+    shapes = ShapesOfObjects(map(devkit.object_mask, ids), most=MOST_SHAPES)
+    if not shapes.shapes:
+        raise UserError(f"{devkit.root}: its segmentation masks hold no objects to take shapes from")
+    return shapes, fingerprint_of(devkit)
+
+
+def transfer_data(protocol: Protocol, root: Path | None) -> TransferData:
+    """Open the VOC that `protocol` is run on.
+
+    Where a folder holds several years, the one that the protocol names first is taken.
+
+    Raises:
+        UserError: No VOC is there, or none that the protocol has splits for.
+    """
+    if root is None:
+        say(
+            "no --data given: judging on MiniVOC, a synthetic look-alike that comes with ssl-bench; its numbers "
+            "are not VOC numbers (point to the real set with --data FOLDER_WITH_VOCdevkit)"
+        )
+        devkit = minivoc()
+    else:
+        found = find_devkits(root)
+        usable = [name for name in protocol.splits if name in found]
+        if not usable:
+            raise UserError(
+                f"{root} holds {', '.join(sorted(found))}; {protocol.name} has splits for "
+                f"{', '.join(protocol.splits)}. Name one with splits.NAME, or point --data elsewhere."
+            )
+        devkit = found[usable[0]]
+    return TransferData(
+        name=dataset_name(devkit),
+        fingerprint=fingerprint_of(devkit),
+        devkit=devkit,
+        splits=protocol.splits[devkit.name],
+        synthetic=devkit.name == MINIVOC,
+    )

@@ -1,0 +1,102 @@
+"""`ssl-bench ls`, `show` and `diff`: what there is, what it says, in what two things differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ssl_bench.errors import UserError, nearest
+from ssl_bench.hashing import settings_hash
+from ssl_bench.recipes import (
+    dotted_keys,
+    load_pretrain_recipe,
+    load_protocol,
+    read_yaml,
+    recipe_names,
+    shipped_folder,
+)
+from ssl_bench.records import FAILURE_FILE, RESULT_FILE, load_record
+from ssl_bench.runs import DONE_FILE, IDENTITY_FILE
+
+
+def listing(what: str, runs: Path) -> list[str]:
+    """List recipes, protocols, tables or runs, one line each."""
+    if what == "recipes":
+        found = [(name, load_pretrain_recipe(name)) for name in recipe_names("pretrain")]
+        return [f"{name:32} {settings_hash(r)}  {r.title}: {r.description}" for name, r in found]
+    if what == "protocols":
+        protocols = [(name, load_protocol(name)) for name in recipe_names("transfer")]
+        return [f"{name:26} v{p.version} {settings_hash(p)}  {p.title}" for name, p in protocols]
+    if what == "tables":
+        folder = shipped_folder("results") / "tables"
+        return [
+            f"{path.stem:24} {read_yaml(path).get('title', '')}" for path in sorted(folder.glob("*.yaml"))
+        ]
+    folders = sorted(path.parent for path in runs.glob(f"*/{IDENTITY_FILE}"))
+    return [_run_line(folder) for folder in folders] or [f"no runs in {runs}"]
+
+
+def _run_line(folder: Path) -> str:
+    if (folder / RESULT_FILE).exists():
+        record = load_record(folder / RESULT_FILE)
+        data = record.dataset.name if record.dataset else "?"
+        return f"{folder.name:56} done     {record.main_metric} {record.score:.2f} % on {data}"
+    if (folder / FAILURE_FILE).exists():
+        return f"{folder.name:56} failed   {(load_record(folder / FAILURE_FILE).error or '').splitlines()[0]}"
+    state = "done" if (folder / DONE_FILE).exists() else "unfinished"
+    return f"{folder.name:56} {state}"
+
+
+def _content(name: str, runs: Path) -> dict[str, Any]:
+    """Read what stands behind a name: a run's folder, a recipe or a protocol."""
+    for folder in (Path(name), runs / name):
+        if (folder / IDENTITY_FILE).exists():
+            return _run_content(folder)
+    if name in recipe_names("pretrain"):
+        recipe = load_pretrain_recipe(name)
+        return {**recipe.model_dump(mode="json"), "hash": settings_hash(recipe)}
+    if name in recipe_names("transfer"):
+        protocol = load_protocol(name)
+        return {**protocol.model_dump(mode="json"), "hash": settings_hash(protocol)}
+    known = [*recipe_names("pretrain"), *recipe_names("transfer"), *(path.name for path in runs.glob("*"))]
+    raise UserError(
+        f"nothing is called {name!r}{nearest(name, known)} (`ssl-bench ls recipes`, `ls protocols` and "
+        "`ls runs` list what there is)"
+    )
+
+
+def _run_content(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = {"run": folder.name, "done": (folder / DONE_FILE).exists()}
+    for name in (IDENTITY_FILE, "environment.json", "encoder.json", RESULT_FILE, FAILURE_FILE):
+        if (folder / name).exists():
+            content[name.removesuffix(".json")] = json.loads((folder / name).read_text())
+    content["recipe"] = read_yaml(folder / "recipe.yaml")
+    return content
+
+
+def described(name: str, runs: Path) -> str:
+    """Print everything behind a name as YAML."""
+    return yaml.safe_dump(_content(name, runs), sort_keys=False, allow_unicode=True)
+
+
+def differences(first: str, second: str, runs: Path) -> list[str]:
+    """List the keys in which two things differ, with both values."""
+    one, other = _content(first, runs), _content(second, runs)
+    keys = sorted({*dotted_keys(one), *dotted_keys(other)})
+    lines = []
+    for key in keys:
+        before, after = _at(one, key), _at(other, key)
+        if before != after:
+            lines.append(f"{key}: {before} | {after}")
+    return lines
+
+
+def _at(value: Any, key: str) -> Any:
+    for step in key.split("."):
+        if not isinstance(value, dict) or step not in value:
+            return "(absent)"
+        value = value[step]
+    return value

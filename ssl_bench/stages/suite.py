@@ -1,0 +1,227 @@
+"""`ssl-bench run TABLE`: make what a table still lacks. Nothing that is done and current runs again."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ssl_bench.engine.training import Interrupted
+from ssl_bench.errors import UserError, unknown
+from ssl_bench.progress import clock, say
+from ssl_bench.recipes import BUDGETS
+from ssl_bench.reporting.table_definition import RowDefinition, TableDefinition
+from ssl_bench.runs import default_runs_folder
+from ssl_bench.stages.pretraining import pretrain
+from ssl_bench.stages.tables import find_definition
+from ssl_bench.stages.transfer import transfer
+
+SCALES = ("demo", "mini", "small", "paper")
+
+
+@dataclass
+class SuiteReport:
+    """What became of the jobs of a suite; `failures` names each failed one with its reason."""
+
+    done: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuitePlan:
+    """Everything a suite is to do, in a form that can be said before it is done."""
+
+    definition: TableDefinition
+    rows: tuple[RowDefinition, ...]
+    scale: str
+    budget: str
+    seeds: int
+    data: Path | None
+    unlabelled: Path | None
+    labelled: Path | None
+    shapes: Path | None
+    out: Path
+    device: str
+    limit: int | None
+    workers: int | None
+
+    def lines(self) -> list[str]:
+        """Phrase the plan."""
+        described = [f"{self.definition.name}: {self.seeds} seeds, budget {self.budget}, runs in {self.out}"]
+        for row in self.rows:
+            recipe = self.recipe(row)
+            learned = (
+                f"pretrain {recipe} on {self.photos(row) or 'MiniVOC (synthetic)'}" if recipe else "random"
+            )
+            tasks = ", ".join(f"{column.task} mode={column.mode}" for column in self.definition.columns)
+            described.append(
+                f"  {row.title}: {learned}; then {tasks} on {self.data or 'MiniVOC (synthetic)'}"
+            )
+        return described
+
+    def recipe(self, row: RowDefinition) -> str | None:
+        """Name the row's pretraining recipe at the plan's scale, or None where nothing is learned."""
+        if row.recipes is None:
+            return None
+        if self.scale not in row.recipes:
+            raise UserError(f"row {row.title!r} has no recipe at scale {self.scale}")
+        return row.recipes[self.scale]
+
+    def photos(self, row: RowDefinition) -> Path | None:
+        """Say what the row learns from."""
+        return self.labelled if row.method == "supervised" else self.unlabelled
+
+    def random_encoder(self) -> str:
+        """Name the control: random weights in the network that the other rows have at this scale."""
+        learned = next((row for row in self.definition.rows if row.recipes is not None), None)
+        recipe = self.recipe(learned) if learned is not None else None
+        return f"random:{recipe}" if recipe else "random"
+
+
+def plan_suite(
+    name: str = "context-encoders-2",
+    *,
+    data: str | Path | None = None,
+    unlabelled: str | Path | None = None,
+    labelled: str | Path | None = None,
+    shapes: str | Path | None = None,
+    out: str | Path | None = None,
+    seeds: int = 1,
+    scale: str | None = None,
+    budget: str | None = None,
+    rows: Sequence[str] = (),
+    device: str = "auto",
+    limit: int | None = None,
+    workers: int | None = None,
+) -> SuitePlan:
+    """Plan a suite.
+
+    Args:
+        data: A folder with a VOCdevkit to judge on; MiniVOC by default.
+        unlabelled: Photos to learn from; needed where `data` is given.
+        labelled: Class folders for the supervised control; needed where `data` is given.
+        shapes: A VOC whose masks give random regions their shapes; for scale paper.
+        seeds: Seeds 0 to seeds - 1, of pretraining and transfer together.
+        scale: demo, mini, small or paper; mini on MiniVOC, small on photos of one's own by default.
+        budget: full, quick or demo; quick on MiniVOC, full on real data by default.
+        rows: Only these methods.
+
+    Raises:
+        UserError: Something is unknown or missing.
+    """
+    definition = find_definition(name)
+    known = [row.method for row in definition.rows]
+    for method in rows:
+        if method not in known:
+            raise unknown("row", method, known)
+    chosen = tuple(row for row in definition.rows if not rows or row.method in rows)
+    scale = scale or ("small" if unlabelled is not None else "mini")
+    budget = budget or ("full" if data is not None else "quick")
+    for kind, given, allowed in (("scale", scale, SCALES), ("budget", budget, BUDGETS)):
+        if given not in allowed:
+            raise unknown(kind, given, allowed)
+    if seeds < 1:
+        raise UserError(f"--seeds {seeds}: at least 1 is needed")
+    methods = {row.method for row in chosen}
+    if data is not None:
+        if unlabelled is None and methods - {"random", "supervised"}:
+            raise UserError("say which photos to learn from: --unlabelled FOLDER_OR_ZIP")
+        if labelled is None and "supervised" in methods:
+            raise UserError(
+                "say whose labels the supervised control may see: --labelled CLASS_FOLDERS_OR_ZIP, "
+                "or leave the row out with --rows"
+            )
+    return SuitePlan(
+        definition=definition,
+        rows=chosen,
+        scale=scale,
+        budget=budget,
+        seeds=seeds,
+        data=_path(data),
+        unlabelled=_path(unlabelled),
+        labelled=_path(labelled),
+        shapes=_path(shapes),
+        out=Path(out or default_runs_folder()),
+        device=device,
+        limit=limit,
+        workers=workers,
+    )
+
+
+def run_suite(plan: SuitePlan) -> SuiteReport:
+    """Do everything in the plan that is not done, seed by seed; a failure is kept and the rest goes on."""
+    for line in plan.lines():
+        say(line)
+    report = SuiteReport()
+    started = time.monotonic()
+    jobs = plan.seeds * len(plan.rows)
+    for number, (seed, row) in enumerate(
+        ((seed, row) for seed in range(plan.seeds) for row in plan.rows), start=1
+    ):
+        say(f"[{number}/{jobs}] {row.title}, seed {seed} ({clock(time.monotonic() - started)} so far)")
+        _run_row(plan, row, seed, report)
+    return report
+
+
+def _run_row(plan: SuitePlan, row: RowDefinition, seed: int, report: SuiteReport) -> None:
+    """Learn one row's encoder with one seed and judge it in every column."""
+    recipe = plan.recipe(row)
+    encoder: list[str] = [plan.random_encoder()]
+
+    def learn() -> None:
+        assert recipe is not None
+        shapes = plan.shapes if row.method == "context-encoder" else None
+        result = pretrain(
+            recipe,
+            data=plan.photos(row),
+            shapes=shapes,
+            out=plan.out,
+            seed=seed,
+            device=plan.device,
+            limit=plan.limit,
+            workers=plan.workers,
+        )
+        encoder[0] = str(result.folder)
+
+    if recipe is not None and not _attempt(f"{row.title}, seed {seed}: pretraining", learn, report):
+        return
+    for column in plan.definition.columns:
+
+        def judge(task: str = column.task, mode: str = column.mode) -> None:
+            transfer(
+                task,
+                [f"mode={mode}", f"budget={plan.budget}"],
+                encoder=encoder[0],
+                data=plan.data,
+                out=plan.out,
+                seed=seed,
+                device=plan.device,
+                limit=plan.limit,
+                workers=plan.workers,
+            )
+
+        _attempt(f"{row.title}, seed {seed}: {column.task}", judge, report)
+
+
+def _attempt(label: str, job: Callable[[], None], report: SuiteReport) -> bool:
+    """Do one job; a failure is said and kept, an interruption ends the suite."""
+    try:
+        job()
+    except Interrupted:
+        raise
+    except UserError as error:
+        report.failures.append(f"{label}: {error}")
+    except Exception as error:
+        traceback.print_exc()
+        report.failures.append(f"{label}: {type(error).__name__}: {error}")
+    else:
+        report.done += 1
+        return True
+    say(f"FAILED {report.failures[-1]}")
+    return False
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return Path(given) if given is not None else None

@@ -1,0 +1,305 @@
+"""`ssl-bench transfer`: judge one encoder by one protocol, into a record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssl_bench.encoders.contract import weights_hash
+from ssl_bench.engine.checkpoints import Checkpoints
+from ssl_bench.engine.loading import default_workers, evaluation_batches, to_device, training_batches
+from ssl_bench.engine.processes import Processes
+from ssl_bench.engine.training import Interrupted, Player, TrainingReport, train
+from ssl_bench.environment import environment, peak_memory_mb
+from ssl_bench.hashing import settings_hash
+from ssl_bench.progress import progress, say
+from ssl_bench.protocols.contract import Judge, Model, Prediction, Scores
+from ssl_bench.protocols.predictions import load_predictions, save_predictions
+from ssl_bench.protocols.registry import JUDGES
+from ssl_bench.recipe_schemas import Protocol
+from ssl_bench.recipes import resolve_protocol
+from ssl_bench.records import (
+    RESULT_FILE,
+    Cost,
+    DatasetReference,
+    FrozenProof,
+    ProtocolReference,
+    Record,
+    Selection,
+    load_record,
+    write_record,
+)
+from ssl_bench.runs import RunFolder, default_runs_folder, run_name
+from ssl_bench.stages.datasets import TransferData, transfer_data
+from ssl_bench.stages.encoders import NamedEncoder, named_encoder
+
+FIXED_SCHEDULE = "fixed schedule, nothing chosen"
+
+
+def transfer(
+    task: str = "voc-cls",
+    overrides: Sequence[str] = (),
+    *,
+    encoder: str | None = None,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    limit: int | None = None,
+    workers: int | None = None,
+) -> Record:
+    """Judge an encoder; a run that is done returns its record, an unfinished one goes on.
+
+    Args:
+        task: voc-cls, voc-det or voc-seg; a protocol's full name; or a YAML file.
+        overrides: mode=finetune|frozen, budget=full|quick|demo, and changes as "key.sub=value".
+        encoder: A run, an encoder file, or "random"; the newest finished pretraining by default.
+        data: A folder with a VOCdevkit; MiniVOC by default.
+        out: The folder of runs.
+        name: The run's own folder name.
+        seed: Of everything random in the transfer.
+        device: auto, cpu, cuda or mps.
+        limit: Use only the first so many images of each split (for trying; no table takes such a record).
+        workers: Processes that decode images.
+
+    Raises:
+        UserError: What a user can get wrong.
+    """
+    protocol, changed = resolve_protocol(task, overrides, real_data=data is not None)
+    runs = Path(out or default_runs_folder())
+    subject = named_encoder(encoder, runs=runs, seed=seed)
+    found = transfer_data(protocol, Path(data) if data is not None else None)
+    identity = {
+        "stage": "transfer",
+        "protocol": settings_hash(protocol),
+        "data": found.fingerprint,
+        "encoder": subject.sha256,
+        "seed": seed,
+        "limit": limit,
+    }
+    folder = RunFolder(runs / (name or run_name(protocol.name, seed, identity, subject.method)), identity)
+    if folder.done:
+        say(f"{folder.path} is done already")
+        return load_record(folder.path / RESULT_FILE)
+    processes = Processes(device)
+    job = _Job(protocol, changed, subject, found, folder, processes, seed, limit, workers)
+    train_set, test_set = job.samples()
+    if processes.is_main:
+        folder.open(protocol.model_dump(mode="json"), job.environment)
+        say(job.announcement(len(train_set), len(test_set)))
+    try:
+        record = job.run(train_set, test_set)
+    except Interrupted:
+        raise
+    except Exception as error:
+        if processes.is_main:
+            write_record(folder.path, job.failure(error))
+        raise
+    finally:
+        folder.close()
+    return record
+
+
+class _Job:
+    """One transfer: what is judged, on what, how; and the steps of doing it."""
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        changed: Sequence[str],
+        subject: NamedEncoder,
+        found: TransferData,
+        folder: RunFolder,
+        processes: Processes,
+        seed: int,
+        limit: int | None,
+        workers: int | None,
+    ) -> None:
+        self.protocol, self.changed, self.subject, self.found = protocol, tuple(changed), subject, found
+        self.folder, self.processes, self.seed, self.limit = folder, processes, seed, limit
+        self.workers = default_workers() if workers is None else workers
+        self.judge: Judge = JUDGES[protocol.settings.kind]
+        self.environment = environment(str(processes.device))
+
+    def samples(self) -> tuple[Any, Any]:
+        """Open both splits; what is missing is said here, before anything is trained."""
+        devkit, splits = self.found.devkit, self.found.splits
+        return (
+            self.judge.train_samples(devkit, splits.train, self.protocol, self.limit),
+            self.judge.test_samples(devkit, splits.test, self.protocol, self.limit),
+        )
+
+    def announcement(self, n_train: int, n_test: int) -> str:
+        """Say what is about to be done, and for long forms how long it takes."""
+        p, d = self.protocol, self.found
+        time_note = f"; expected time: {p.expected_time}" if p.expected_time else ""
+        return (
+            f"transfer {p.name} v{p.version} ({settings_hash(p)}) of {self.subject.name} on {d.name}: "
+            f"{d.splits.train} ({n_train} images) to {d.splits.test} ({n_test}), on {self.processes.device}: "
+            f"{p.schedule.steps} steps of {p.schedule.batch_size}, into {self.folder.path}{time_note}"
+        )
+
+    def run(self, train_set: Any, test_set: Any) -> Record:
+        """Fit, predict, score; write predictions and record."""
+        started = time.monotonic()
+        before = self.subject.sha256
+        torch.manual_seed(self.seed)
+        model = self.judge.build(self.subject.encoder, self.protocol)
+        model = model.to(self.processes.device).to(memory_format=torch.channels_last)
+        report = self._fit(model, train_set)
+        predicting = time.monotonic()
+        predictions = self._predict(model, test_set)
+        predict_s = time.monotonic() - predicting
+        proof = self._proof(model, before)
+        if self.processes.is_main:
+            save_predictions(self.folder.path, predictions)
+            scores = self._score(load_predictions(self.folder.path))
+            cost = Cost(
+                wall_s=round(report.wall_s + time.monotonic() - started - report.sitting_s, 2),
+                fit_s=round(report.wall_s, 2),
+                predict_s=round(predict_s, 2),
+                train_images_per_s=round(report.images_per_s, 2),
+                peak_memory_mb=round(peak_memory_mb(), 1),
+            )
+            record = self._record(scores, proof, cost, len(train_set), len(test_set))
+            write_record(self.folder.path, record)
+            self._checkpoints().clear()
+            self.folder.finish()
+            say(f"{self.folder.path.name}: {record.main_metric} {record.score:.2f} %")
+        self.processes.accelerator.wait_for_everyone()
+        return load_record(self.folder.path / RESULT_FILE)
+
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.folder.path / "checkpoints", str(self.folder.identity["protocol"]))
+
+    def _fit(self, model: Model, train_set: Any) -> TrainingReport:
+        schedule = self.protocol.schedule
+        batches = training_batches(
+            train_set,
+            batch_size=schedule.batch_size,
+            steps=schedule.steps,
+            seed=self.seed,
+            workers=self.workers,
+            rank=self.processes.rank,
+            processes=self.processes.count,
+            pin=self.processes.device.type == "cuda",
+        )
+
+        def batches_from(first: int) -> Any:
+            if self.processes.is_main:
+                self.folder.keep_log_until(first)
+            return batches(first)
+
+        model.train()
+        return train(
+            model,
+            [Player(name="model", parts=[model], optimizer=self.protocol.optimizer)],
+            batches_from,
+            schedule,
+            processes=self.processes,
+            precision=self.protocol.precision,
+            seed=self.seed,
+            label=f"{self.folder.path.name} fit",
+            checkpoints=self._checkpoints(),
+            log=self.folder.log,
+        )
+
+    @torch.inference_mode()
+    def _predict(self, model: Model, test_set: Any) -> list[Prediction]:
+        """Predict every test image once, in fp32, whatever the number of processes."""
+        model.eval()
+        batches = evaluation_batches(
+            test_set,
+            batch_size=self.judge.test_batch_size,
+            seed=self.seed,
+            workers=self.workers,
+            rank=self.processes.rank,
+            processes=self.processes.count,
+        )
+        found: list[tuple[int, Prediction]] = []
+        label = f"{self.folder.path.name} predict"
+        with progress(label, len(test_set), quiet=not self.processes.is_main) as advance:
+            for batch in batches:
+                predicted = model.predict(to_device(batch, self.processes.device))
+                found += zip(batch["index"].tolist(), predicted, strict=True)
+                advance(min(len(found) * self.processes.count, len(test_set)))
+        ordered = sorted(self.processes.gather(found), key=lambda item: item[0])
+        assert [index for index, _ in ordered] == list(range(len(test_set)))
+        return [prediction for _, prediction in ordered]
+
+    def _score(self, predictions: Sequence[Prediction]) -> Scores:
+        return self.judge.score(
+            predictions, self.found.devkit, self.found.splits.test, self.protocol, self.limit
+        )
+
+    def _proof(self, model: Model, before: str) -> FrozenProof:
+        """Hash the encoder again; a frozen one must not have moved."""
+        after = weights_hash(self.subject.encoder)
+        frozen = self.protocol.mode == "frozen"
+        assert not frozen or after == before, "a frozen encoder changed"
+        return FrozenProof(frozen=frozen, sha256_before=before, sha256_after=after)
+
+    def _parts(self) -> dict[str, Any]:
+        """What a record says whether the run succeeded or not."""
+        p = self.protocol
+        return {
+            "run": self.folder.path.name,
+            "task": p.task,
+            "protocol": ProtocolReference(
+                name=p.name,
+                version=p.version,
+                hash=settings_hash(p),
+                task=p.task,
+                mode=p.mode,
+                budget=p.budget,
+                changed=self.changed,
+            ),
+            "encoder": self.subject.reference(p.settings.tap),
+            "pretraining_seed": self.subject.pretraining_seed,
+            "transfer_seed": self.seed,
+            "main_metric": p.main_metric,
+            "environment": self.environment,
+            "created": datetime.now(UTC).isoformat(timespec="microseconds"),
+        }
+
+    def _dataset(self, n_train: int, n_test: int) -> DatasetReference:
+        return DatasetReference(
+            name=self.found.name,
+            train_split=self.found.splits.train,
+            test_split=self.found.splits.test,
+            fingerprint=self.found.fingerprint,
+            n_train=n_train,
+            n_test=n_test,
+            limit=self.limit,
+            synthetic=self.found.synthetic,
+        )
+
+    def _record(self, scores: Scores, proof: FrozenProof, cost: Cost, n_train: int, n_test: int) -> Record:
+        assert self.protocol.main_metric in scores.metrics, scores.metrics.keys()
+        return Record(
+            status="done",
+            dataset=self._dataset(n_train, n_test),
+            metrics=scores.metrics,
+            per_class=scores.per_class,
+            selection=Selection(rule=FIXED_SCHEDULE),
+            frozen_proof=proof,
+            n_evaluated=n_test,
+            cost=cost,
+            **self._parts(),
+        )
+
+    def failure(self, error: BaseException) -> Record:
+        """Describe a run that failed; paths stay out of it, since a record may be published."""
+        text = str(error).replace(str(self.found.devkit.root), self.found.name)
+        return Record(
+            status="failed",
+            error=f"{type(error).__name__}: {text}",
+            dataset=self._dataset(0, 0),
+            **self._parts(),
+        )
