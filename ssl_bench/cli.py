@@ -57,16 +57,22 @@ def _options(running: Running) -> dict[str, Any]:
     return {
         "out": running.out,
         "name": running.name,
-        "seed": running.seed,
+        "seed": _seed(running.seed),
         "device": running.device,
-        "limit": _at_least_one("--limit", running.limit),
-        "workers": running.workers,
+        "limit": _at_least("--limit", running.limit),
+        "workers": _at_least("--workers", running.workers, least=0),
     }
 
 
-def _at_least_one(flag: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise UserError(f"{flag} {value}: at least 1 is needed")
+def _at_least(flag: str, value: int | None, *, least: int = 1) -> int | None:
+    if value is not None and value < least:
+        raise UserError(f"{flag} {value}: at least {least} is needed")
+    return value
+
+
+def _seed(value: int) -> int:
+    if not 0 <= value < 2**63:  # NumPy takes no negative seed, torch none of more than 64 bits
+        raise UserError(f"--seed {value}: a whole number from 0 to 2**63 - 1 is needed")
     return value
 
 
@@ -156,7 +162,7 @@ def table(
         name,
         runs=runs,
         out=out,
-        seeds=_at_least_one("--seeds", seeds),
+        seeds=_at_least("--seeds", seeds),
         shipped=shipped,
         recalled=not no_recalled,
     )
@@ -213,8 +219,8 @@ def run(
         budget=budget,
         rows=rows,
         device=device,
-        limit=_at_least_one("--limit", limit),
-        workers=workers,
+        limit=_at_least("--limit", limit),
+        workers=_at_least("--workers", workers, least=0),
     )
     if dry_run:
         print("\n".join(plan.lines()))
@@ -237,6 +243,7 @@ def demo(*, out: Path = Path("demo"), device: Device = "auto", workers: int | No
     """
     from ssl_bench.stages.demo import demo as run
 
+    workers = _at_least("--workers", workers, least=0)
     return _failed(run(out=out, device=device, workers=workers).failures)
 
 
@@ -257,7 +264,7 @@ def report(
     """
     from ssl_bench.stages.tables import report as write
 
-    print(write(name, runs=runs, out=out, seeds=seeds))
+    print(write(name, runs=runs, out=out, seeds=_at_least("--seeds", seeds)))
     return 0
 
 
@@ -430,14 +437,10 @@ Settings are changed by key=value behind the options; `ssl-bench VERB --help` ex
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in ("-h", "--help", "help"):
-        print(OVERVIEW.format(version=__version__))
-        return 0
-    if given[0] in ("-V", "--version"):
-        print(__version__)
-        return 0
     try:
-        return _dispatch(given)
+        status = _dispatch(given)
+        sys.stdout.flush()  # here, and not at the interpreter's end, a reader that went away can be caught
+        return status
     except UserError as error:
         print(f"ssl-bench: {error}", file=sys.stderr)
         return USER_ERROR
@@ -456,6 +459,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(given: list[str]) -> int:
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(OVERVIEW.format(version=__version__))
+        return 0
+    if given[0] in ("-V", "--version"):
+        print(__version__)
+        return 0
     commands, prog = COMMANDS, "ssl-bench"
     if given[0] == "data":
         commands, prog, given = DATA_COMMANDS, "ssl-bench data", given[1:]

@@ -13,9 +13,9 @@ from ssl_bench.hashing import NOT_HASHED
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys are refused, values cannot be changed afterwards."""
+    """Base of all settings: unknown keys and infinities are refused, values cannot be changed afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def words(default: str = "") -> Any:

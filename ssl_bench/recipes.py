@@ -100,14 +100,18 @@ def read_with_base(kind: Kind, name: str, _seen: tuple[str, ...] = ()) -> dict[s
         UserError: A base is unknown, or recipes name each other in a circle.
     """
     path = recipe_path(kind, name)
-    if str(path) in _seen:
+    here = str(path.resolve())
+    if here in _seen:
         raise UserError(f"{path}: its bases lead back to itself")
     value = read_yaml(path)
     base = value.pop("base", None)
     if base is None:
         return value
-    beside = path.with_name(f"{base}.yaml")
-    below = read_with_base(kind, str(beside) if beside.is_file() else str(base), (*_seen, str(path)))
+    if not isinstance(base, str):
+        raise UserError(f"{path}: base = {base!r}: expected the name of a recipe, or a YAML file beside this one")
+    is_file = base.endswith((".yaml", ".yml"))
+    beside = path.parent / (base if is_file else f"{base}.yaml")
+    below = read_with_base(kind, str(beside) if is_file or beside.is_file() else base, (*_seen, here))
     return merged(below, value)
 
 
@@ -173,6 +177,8 @@ def validated(schema: type[_Model], value: Mapping[str, Any], where: str) -> _Mo
                 complaints.append(f"unknown key {place!r}{nearest(str(item['loc'][-1]), others)}")
             elif item["type"] == "missing":
                 complaints.append(f"key {place!r} is missing")
+            elif item["type"] == "value_error":  # one of our own checks, over several keys: it names them
+                complaints.append(f"{place}: {item['ctx']['error']}" if place else str(item["ctx"]["error"]))
             else:
                 complaints.append(f"{place} = {item['input']!r}: {item['msg'][:1].lower()}{item['msg'][1:]}")
         raise UserError(f"{where}: " + "; ".join(complaints)) from error

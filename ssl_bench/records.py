@@ -153,7 +153,7 @@ def load_record(path: Path) -> Record:
         UserError: The file is not a record of a schema version that this program knows.
     """
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: not a result record ({error}). Remove it or run again.") from error
     version = value.get("schema_version") if isinstance(value, dict) else None

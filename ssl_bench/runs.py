@@ -89,14 +89,16 @@ class RunFolder:
 
     def _found_identity(self) -> dict[str, Any] | None:
         try:
-            found = json.loads((self.path / IDENTITY_FILE).read_text())
+            found = json.loads((self.path / IDENTITY_FILE).read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError("not a JSON object")
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{self.path / IDENTITY_FILE}: cannot be read ({error}). Remove the folder."
             ) from error
-        return dict(found)
+        return found
 
     def _take_lock(self) -> None:
         file = (self.path / ".lock").open("a+", encoding="utf-8")

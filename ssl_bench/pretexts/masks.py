@@ -56,12 +56,13 @@ def random_block(size: int, settings: MaskSettings, rng: np.random.Generator) ->
     allowed = int(settings.fraction * size * size)
     for _ in range(MOST_BLOCKS):
         height, width = (max(1, round(size * side)) for side in rng.uniform(*BLOCK_SIDES, size=2))
-        top, left = (int(rng.integers(0, size - side + 1)) for side in (height, width))
-        block = removed[top : top + height, left : left + width]
+        # The middle lies anywhere: a block may reach over the edge, so that borders are removed as well.
+        top, left = (int(rng.integers(0, size)) - side // 2 for side in (height, width))
+        block = removed[max(0, top) : top + height, max(0, left) : left + width]
         new_in_row = np.cumsum((block == 0).sum(axis=1))
         rows = int(np.searchsorted(new_in_row, allowed - int(removed.sum()), side="right"))
         block[:rows] = 1
-        if rows < height:
+        if rows < len(block):
             break
     return _only_removed_counts(removed)
 

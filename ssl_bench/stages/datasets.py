@@ -111,7 +111,7 @@ def pretraining_data(recipe: PretrainRecipe, root: Path | None) -> PretrainingDa
             name=f"{dataset_name(devkit)} {split}",
             fingerprint=fingerprint_of(devkit),
             photos=voc_photos(devkit, split),
-            synthetic=devkit.name == MINIVOC,
+            synthetic=dataset_name(devkit) == MINIVOC,
         )
     assert root is not None
     photos = open_photos(root)
@@ -130,7 +130,7 @@ def _labelled(root: Path | None, found: dict[str, VocDevkit]) -> PretrainingData
             name=f"{dataset_name(devkit)} trainval",
             fingerprint=fingerprint_of(devkit),
             photos=voc_photos(devkit, "trainval"),
-            synthetic=devkit.name == MINIVOC,
+            synthetic=dataset_name(devkit) == MINIVOC,
             labels=devkit.image_labels("trainval"),
             classes=len(VOC_CLASSES),
         )
@@ -186,7 +186,8 @@ def transfer_data(protocol: Protocol, root: Path | None) -> TransferData:
         if not usable:
             raise UserError(
                 f"{root} holds {', '.join(sorted(found))}; {protocol.name} has splits for "
-                f"{', '.join(protocol.splits)}. Name one with splits.NAME, or point --data elsewhere."
+                f"{', '.join(protocol.splits)}. Point --data elsewhere, or add its lists, e.g. "
+                f"'splits={{{min(found)}: {{train: train, test: val}}}}'."
             )
         devkit = found[usable[0]]
     return TransferData(
@@ -194,5 +195,5 @@ def transfer_data(protocol: Protocol, root: Path | None) -> TransferData:
         fingerprint=fingerprint_of(devkit),
         devkit=devkit,
         splits=protocol.splits[devkit.name],
-        synthetic=devkit.name == MINIVOC,
+        synthetic=dataset_name(devkit) == MINIVOC,
     )

@@ -163,7 +163,7 @@ def exported(given: str, runs: Path, target: Path) -> Path:
     path = Path(given) if Path(given).exists() else runs / given
     encoder, card = load_encoder_file(path)
     make_folder(target)
-    if (target / CARD_FILE).exists():
+    if (target / CARD_FILE).exists() or (target / WEIGHTS_FILE).exists():
         raise UserError(f"{target} holds an encoder already: name another folder")
     save_encoder(target, encoder, card)
     return target / WEIGHTS_FILE

@@ -45,7 +45,8 @@ def _run_line(folder: Path) -> str:
         data = record.dataset.name if record.dataset else "?"
         return f"{folder.name:56} done     {record.main_metric} {record.score:.2f} % on {data}"
     if (folder / FAILURE_FILE).exists():
-        return f"{folder.name:56} failed   {(load_record(folder / FAILURE_FILE).error or '').splitlines()[0]}"
+        error = load_record(folder / FAILURE_FILE).error or "no reason given"
+        return f"{folder.name:56} failed   {error.splitlines()[0]}"
     state = "done" if (folder / DONE_FILE).exists() else "unfinished"
     return f"{folder.name:56} {state}"
 
@@ -72,9 +73,16 @@ def _run_content(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = {"run": folder.name, "done": (folder / DONE_FILE).exists()}
     for name in (IDENTITY_FILE, "environment.json", "encoder.json", RESULT_FILE, FAILURE_FILE):
         if (folder / name).exists():
-            content[name.removesuffix(".json")] = json.loads((folder / name).read_text())
+            content[name.removesuffix(".json")] = _read_json(folder / name)
     content["recipe"] = read_yaml(folder / "recipe.yaml")
     return content
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}). Remove the run, and run it again.") from error
 
 
 def described(name: str, runs: Path) -> str:

@@ -1,0 +1,141 @@
+"""The rows of a measured block: which runs belong to one encoder, and how a row is called.
+
+One row is one method learned by one recipe on one state of the pretraining data, in one architecture. Where a
+method has several rows, or a row was not learned exactly as the table's definition says, the title tells.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ssl_bench.reporting.durations import humanised
+from ssl_bench.reporting.selection import Entry
+from ssl_bench.reporting.table import MISSING
+from ssl_bench.reporting.table_definition import RowDefinition, TableDefinition
+
+SHORT_HASH = 8
+
+
+@dataclass(frozen=True)
+class RowKey:
+    """What makes runs repetitions of each other, but for their seeds.
+
+    `weights` is set only for weights from a file that does not say how they were learned: two such files
+    are never repetitions of each other.
+    """
+
+    method: str
+    architecture: str
+    recipe: str
+    recipe_hash: str
+    data: str
+    data_fingerprint: str
+    file: str
+    weights: str
+
+
+@dataclass(frozen=True)
+class EncoderRow:
+    """The runs of one row, with the row's definition."""
+
+    key: RowKey
+    definition: RowDefinition
+    entries: tuple[Entry, ...]
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What was changed of the recipe on the command line."""
+        pretraining = self.entries[0].encoder.pretraining
+        return pretraining.changed if pretraining else ()
+
+    @property
+    def pretraining_s(self) -> float | None:
+        """Mean wall time of learning over distinct encoders, in seconds; None where nothing was learned."""
+        times = {
+            entry.encoder.sha256: entry.encoder.pretraining.wall_s
+            for entry in self.entries
+            if entry.encoder.pretraining is not None and entry.encoder.pretraining.data_name is not None
+        }
+        return statistics.fmean(times.values()) if times else None
+
+
+def row_key(entry: Entry) -> RowKey:
+    """Find the row of an entry within its block."""
+    encoder, learned = entry.encoder, entry.encoder.pretraining
+    from_file = learned is None and encoder.source == "file"
+    return RowKey(
+        method=encoder.method,
+        architecture=encoder.architecture,
+        recipe=learned.recipe if learned else "",
+        recipe_hash=learned.recipe_hash if learned else "",
+        data=(learned.data_name or "") if learned else "",
+        data_fingerprint=(learned.data_fingerprint or "") if learned else "",
+        file=encoder.name if from_file else "",
+        weights=encoder.sha256 if from_file else "",
+    )
+
+
+def encoder_rows(definition: TableDefinition, entries: Sequence[Entry]) -> list[EncoderRow]:
+    """Sort the entries of a block into rows, in the order of the definition."""
+    by_key: dict[RowKey, list[Entry]] = {}
+    for entry in entries:
+        by_key.setdefault(row_key(entry), []).append(entry)
+    place = {row.method: number for number, row in enumerate(definition.rows)}
+    rows = [EncoderRow(key, definition.rows[place[key.method]], tuple(by_key[key])) for key in by_key]
+    return sorted(rows, key=lambda row: (place[row.key.method], row.changes, tuple(vars(row.key).values())))
+
+
+def row_information(row: EncoderRow, rows: Sequence[EncoderRow]) -> dict[str, str]:
+    """Write the words about a row, by information column."""
+    learned = row.entries[0].encoder.pretraining
+    seconds = row.pretraining_s
+    data = row.key.data or MISSING
+    return {
+        "method": row_title(row, rows),
+        "supervision": row.definition.supervision or MISSING,
+        "pretraining_data": f"{data} (synthetic)" if learned and learned.synthetic else data,
+        "pretraining_time": MISSING if seconds is None else humanised(seconds),
+    }
+
+
+def row_title(row: EncoderRow, rows: Sequence[EncoderRow]) -> str:
+    """Call a row as its definition does, and add in brackets what sets it apart."""
+    facets = _facets(row)
+    siblings = [_facets(other) for other in rows if other.key.method == row.key.method]
+    words = [facets[name] for name in ("recipe", "data", "architecture", "file") if _differs(name, siblings)]
+    known = set((row.definition.recipes or {}).values())
+    if known and row.key.recipe and row.key.recipe not in known and not _differs("recipe", siblings):
+        words.append(f"recipe {row.key.recipe}")
+    if row.changes:
+        words.append(f"changed: {', '.join(row.changes)}")
+    for name in ("recipe_hash", "data_fingerprint", "weights"):
+        twins = [other for other in siblings if _without(other) == _without(facets)]
+        if _differs(name, twins):
+            words.append(facets[name])
+    words = [word for word in words if word]
+    return f"{row.definition.title} ({'; '.join(words)})" if words else row.definition.title
+
+
+def _facets(row: EncoderRow) -> dict[str, str]:
+    key = row.key
+    return {
+        "recipe": key.recipe,
+        "data": f"learned on {key.data}" if key.data else "",
+        "architecture": key.architecture,
+        "file": key.file,
+        "changes": ", ".join(row.changes),
+        "recipe_hash": f"recipe {key.recipe_hash[:SHORT_HASH]}",
+        "data_fingerprint": f"data {key.data_fingerprint[:SHORT_HASH]}",
+        "weights": f"weights {key.weights[:SHORT_HASH]}",
+    }
+
+
+def _differs(name: str, facets: Sequence[dict[str, str]]) -> bool:
+    return len({facet[name] for facet in facets}) > 1
+
+
+def _without(facets: dict[str, str]) -> tuple[str, ...]:
+    """The facets that a reader sees as words; rows that agree in them are told apart by their hashes."""
+    return tuple(facets[name] for name in ("recipe", "data", "architecture", "file", "changes"))

@@ -1,0 +1,226 @@
+"""Which records may enter a table, and why the others may not.
+
+A record enters a column if it was made with a shipped protocol of the column's task and mode, on all of the
+data, with an encoder that was learned on all of its data. Within a block (same data, same budget) a column
+holds one protocol, and all columns on a data set hold one fingerprint of it: those of most finished runs,
+the newest deciding a tie. Whatever does not enter is named with its reason; nothing is averaged in, and
+nothing disappears.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from ssl_bench.errors import UserError
+from ssl_bench.recipes import BUDGETS
+from ssl_bench.records import DatasetReference, EncoderReference, ProtocolReference, Record
+from ssl_bench.reporting.table_definition import ColumnDefinition, TableDefinition
+
+PASCAL_VOC = "PASCAL VOC"
+VOC_SETS = ("VOC2007", "VOC2012")
+
+
+@dataclass(frozen=True)
+class BlockKey:
+    """What the rows of a measured block share. VOC2007 and VOC2012 are one family, as in the literature."""
+
+    synthetic: bool
+    family: str
+    budget: str
+
+    @property
+    def data_title(self) -> str:
+        """The data's name, saying so where it is synthetic."""
+        return f"{self.family} (synthetic)" if self.synthetic else self.family
+
+    @property
+    def order(self) -> tuple[bool, str, int, str]:
+        """Sort real data before synthetic, and the fullest budget first."""
+        rank = BUDGETS.index(self.budget) if self.budget in BUDGETS else len(BUDGETS)
+        return (self.synthetic, self.family, rank, self.budget)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record that stands in one column of one block, with the parts that placed it."""
+
+    record: Record
+    column: ColumnDefinition
+    dataset: DatasetReference
+    encoder: EncoderReference
+    budget: str
+
+    @property
+    def done(self) -> bool:
+        """Whether the run finished."""
+        return self.record.status == "done"
+
+    @property
+    def score(self) -> float:
+        """The column's metric in percent."""
+        return self.record.metrics[metric_name(self.column, self.record)]
+
+    @property
+    def block(self) -> BlockKey:
+        """The block in which the entry stands."""
+        return BlockKey(self.dataset.synthetic, family(self.dataset.name), self.budget)
+
+
+@dataclass
+class Chosen:
+    """The entries of a table, and for each reason in each column the runs that it kept out."""
+
+    entries: list[Entry] = field(default_factory=list)
+    left_out: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def leave_out(self, column: ColumnDefinition, run: str, reason: str) -> None:
+        """Remember that `run` does not enter `column`."""
+        self.left_out.setdefault((column.title, reason), []).append(run)
+
+    def notes(self) -> list[str]:
+        """Phrase one note for each column and reason, in order."""
+        return [
+            f"Not in {title}: {', '.join(sorted(runs))} ({reason})."
+            for (title, reason), runs in sorted(self.left_out.items())
+        ]
+
+
+def family(dataset: str) -> str:
+    """Name the data of a block: the two VOC sets jointly, every other set by itself."""
+    return PASCAL_VOC if dataset in VOC_SETS else dataset
+
+
+def metric_name(column: ColumnDefinition, record: Record) -> str:
+    """Name the metric that a column shows of a record."""
+    return column.metric or record.main_metric
+
+
+def created_at(record: Record) -> datetime:
+    """Read when a record was made; a time without zone counts as UTC.
+
+    Raises:
+        UserError: `created` is not an ISO 8601 time.
+    """
+    try:
+        time = datetime.fromisoformat(record.created)
+    except ValueError as error:
+        raise UserError(f"run {record.run}: created {record.created!r} is not an ISO 8601 time") from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def choose(
+    definition: TableDefinition, records: Iterable[Record], protocols: Sequence[ProtocolReference]
+) -> Chosen:
+    """Sort records into the columns of a table. The order of `records` does not matter."""
+    chosen = Chosen()
+    methods = {row.method for row in definition.rows}
+    distinct = {record.model_dump_json(): record for record in records}  # the same file may be found twice
+    for _, record in sorted(distinct.items()):
+        for column in definition.columns:
+            if (record.protocol.task, record.protocol.mode) != (column.task, column.mode):
+                continue
+            entry, reason = _placed(record, column, methods, protocols)
+            if entry is None:
+                chosen.leave_out(column, record.run, reason)
+            else:
+                chosen.entries.append(entry)
+    _agree(chosen, _column_place, _protocol_of, "another shipped protocol, {}; this column shows {}")
+    _agree(chosen, _data_place, _fingerprint_of, "another data fingerprint, {}; this table shows {}")
+    _agree(chosen, _column_place, _data_of, "judged on other data, {}; this column shows {}")
+    return chosen
+
+
+def most_common(entries: Sequence[Entry], value: Callable[[Entry], str]) -> str:
+    """Find the value that most finished runs have (all runs if none finished); the newest decides a tie."""
+    voters = [entry for entry in entries if entry.done] or list(entries)
+    votes: dict[str, tuple[int, datetime, str]] = {}
+    for entry in voters:
+        name = value(entry)
+        count, newest, _ = votes.get(name, (0, created_at(entry.record), ""))
+        votes[name] = (count + 1, max(newest, created_at(entry.record)), name)
+    return max(votes.values())[2]
+
+
+def _placed(
+    record: Record, column: ColumnDefinition, methods: set[str], protocols: Sequence[ProtocolReference]
+) -> tuple[Entry | None, str]:
+    """Place a record, or say everything that keeps it out."""
+    dataset, encoder = record.dataset, record.encoder
+    if dataset is None or encoder is None:
+        happened = f"failed early: {first_line(record.error)}" if record.status == "failed" else "incomplete"
+        return None, f"{happened}; the record names no {'data' if dataset is None else 'encoder'}"
+    fitting = {p.hash: p for p in protocols if (p.task, p.mode) == (column.task, column.mode)}
+    reasons = []
+    if record.protocol.hash not in fitting:
+        reasons.append(_protocol_reason(record.protocol, fitting))
+    if dataset.limit is not None:
+        reasons.append(f"judged with --limit {dataset.limit}, only a trial")
+    if encoder.pretraining is not None and encoder.pretraining.limit is not None:
+        reasons.append(f"its encoder was learned with --limit {encoder.pretraining.limit}, only a trial")
+    if encoder.method not in methods:
+        reasons.append(f"the table has no row for the method {encoder.method!r}")
+    if record.status == "done" and not math.isfinite(
+        record.metrics.get(metric_name(column, record), math.nan)
+    ):
+        reasons.append(f"no value of the metric {metric_name(column, record)}")
+    if reasons:
+        return None, "; ".join(reasons)
+    return Entry(record, column, dataset, encoder, fitting[record.protocol.hash].budget), ""
+
+
+def _protocol_reason(given: ProtocolReference, fitting: Mapping[str, ProtocolReference]) -> str:
+    if given.changed:
+        return f"protocol {given.name} with changes: {', '.join(given.changed)}"
+    for shipped in sorted(fitting.values(), key=lambda protocol: protocol.name):
+        if shipped.name == given.name:
+            return (
+                f"another protocol hash: {given.name} version {given.version}, {given.hash}; "
+                f"now version {shipped.version}, {shipped.hash}"
+            )
+    return f"another protocol hash: {given.name}, {given.hash}, is not a shipped protocol"
+
+
+def _agree(
+    chosen: Chosen, place: Callable[[Entry], Hashable], value: Callable[[Entry], str], reason: str
+) -> None:
+    """Keep, of the entries that share a place, only those with the most common value."""
+    groups: dict[Hashable, list[Entry]] = {}
+    for entry in chosen.entries:
+        groups.setdefault(place(entry), []).append(entry)
+    chosen.entries = []
+    for group in groups.values():
+        common = most_common(group, value)
+        for entry in group:
+            if value(entry) == common:
+                chosen.entries.append(entry)
+            else:
+                chosen.leave_out(entry.column, entry.record.run, reason.format(value(entry), common))
+
+
+def _column_place(entry: Entry) -> Hashable:
+    return entry.block, entry.column.key
+
+
+def _data_place(entry: Entry) -> Hashable:
+    return entry.block, entry.dataset.name  # a fingerprint is that of a whole set, whatever the task
+
+
+def _protocol_of(entry: Entry) -> str:
+    return f"{entry.record.protocol.name} {entry.record.protocol.hash}"
+
+
+def _fingerprint_of(entry: Entry) -> str:
+    return entry.dataset.fingerprint
+
+
+def _data_of(entry: Entry) -> str:
+    return f"{entry.dataset.name} {entry.dataset.train_split} to {entry.dataset.test_split}"
+
+
+def first_line(error: str | None) -> str:
+    """Take the first line of a message."""
+    lines = (error or "").strip().splitlines()
+    return lines[0].strip() if lines else "no message"

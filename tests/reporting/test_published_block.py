@@ -1,0 +1,106 @@
+"""The published rows of a table: exact digits, one printing chosen aloud, recalled numbers marked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from ssl_bench.errors import UserError
+from ssl_bench.reporting.markdown import to_markdown
+from ssl_bench.reporting.table import Table, cell_value
+from ssl_bench.reporting.table_definition import PublishedChoice, PublishedRow, TableDefinition
+
+Build = Callable[..., Table]
+Table2 = dict[str, tuple[str | None, ...]]
+
+
+def with_rows(definition: TableDefinition, *rows: PublishedRow) -> TableDefinition:
+    assert definition.published is not None
+    return definition.model_copy(update={"published": definition.published.model_copy(update={"rows": rows})})
+
+
+def test_table_2_stands_as_printed(build: Build, table_2: Table2) -> None:
+    [block] = build([]).blocks
+    shown = [tuple(cell_value(cell, 1) for cell in row.cells) for row in block.rows]
+    assert shown == [tuple(value or "–" for value in values) for values in table_2.values()]
+
+
+def test_choice_of_a_printing_has_its_note(build: Build) -> None:
+    [block] = build([]).blocks
+    cell = block.rows[-1].cells[2]
+    assert (cell.mean, cell.printed) == (29.7, "29.7")
+    assert "30.0" in cell.notes[0]
+    assert len(cell.sources) == 3
+    assert all(source.startswith("pathak2016: ") for source in cell.sources)
+    assert not any("v2" in source for source in cell.sources)
+    assert "29.7 [a]" in to_markdown(build([]))
+
+
+def test_several_printings_need_a_choice(build: Build, definition: TableDefinition) -> None:
+    row = PublishedRow(method="Context encoder", title="CE")
+    with pytest.raises(UserError, match=r"segmentation was printed as 29\.7, 30; choose one"):
+        build([], definition=with_rows(definition, row))
+    choice = PublishedChoice(value=31.0, note="n")
+    row = PublishedRow(method="Context encoder", title="CE", choices={"segmentation": choice})
+    with pytest.raises(UserError, match=r"31 is not among the published values \(29\.7, 30\)"):
+        build([], definition=with_rows(definition, row))
+
+
+def test_unknown_method_and_selector(build: Build, definition: TableDefinition) -> None:
+    with pytest.raises(UserError, match="unknown published method 'Autoencodr', did you mean 'Autoencoder'"):
+        build([], definition=with_rows(definition, PublishedRow(method="Autoencodr", title="A")))
+    first = definition.columns[0]
+    assert first.published is not None
+    wrong = first.published.model_copy(update={"table": "pathak2016-t3"})
+    columns = (first.model_copy(update={"published": wrong}), *definition.columns[1:])
+    with pytest.raises(UserError, match="unknown table 'pathak2016-t3', did you mean 'pathak2016-t2'"):
+        build([], definition=definition.model_copy(update={"columns": columns}))
+
+
+def recalled_numbers(published: pd.DataFrame, method: str, task: str | None = None) -> pd.DataFrame:
+    """The published numbers, with those of a method (and task) only recalled."""
+    changed = published.copy()
+    lines = (changed["table"] == "pathak2016-t2") & (changed["method"] == method)
+    if task is not None:
+        lines &= changed["task"] == task
+    changed.loc[lines, "confidence"] = "recalled"
+    return changed
+
+
+def test_recalled_numbers_are_marked(build: Build, published: pd.DataFrame) -> None:
+    numbers = recalled_numbers(published, "Autoencoder", "voc07-detection")
+    table = build([], published=numbers)
+    [row] = [row for row in table.blocks[0].rows if row.title == "Autoencoder"]
+    assert [cell_value(cell, 1) for cell in row.cells] == ["53.8", "41.9†", "25.2"]
+    assert any(note.startswith("† ") for note in table.plain_notes())
+    assert "†" not in to_markdown(build([]))
+
+
+def test_recalled_numbers_can_be_left_out(build: Build, published: pd.DataFrame) -> None:
+    table = build([], published=recalled_numbers(published, "Autoencoder", "voc07-detection"), recalled=False)
+    [row] = [row for row in table.blocks[0].rows if row.title == "Autoencoder"]
+    assert [cell_value(cell, 1) for cell in row.cells] == ["53.8", "–", "25.2"]
+    assert any("left out: Autoencoder (Detection)" in note for note in table.plain_notes())
+    table = build([], published=recalled_numbers(published, "Autoencoder"), recalled=False)
+    assert "Autoencoder" not in [row.title for row in table.blocks[0].rows]
+    assert "41.9" not in to_markdown(table)
+
+
+def test_a_number_seen_once_counts_as_seen(build: Build, published: pd.DataFrame) -> None:
+    numbers = published.copy()
+    lines = (numbers["table"] == "pathak2016-t2") & (numbers["printed"] == "29.7")
+    numbers.loc[lines & numbers["source"].str.contains("README"), "confidence"] = "recalled"
+    cell = build([], published=numbers).blocks[0].rows[-1].cells[2]
+    assert not cell.recalled
+    assert len(cell.sources) == 2
+
+
+def test_without_published_block(build: Build, definition: TableDefinition) -> None:
+    assert build([], definition=definition.model_copy(update={"published": None})).blocks == ()
+
+
+def test_shipped_rows(definition: TableDefinition, table_2: Table2) -> None:
+    assert definition.published is not None
+    assert [row.method for row in definition.published.rows] == list(table_2)
