@@ -108,7 +108,9 @@ def read_with_base(kind: Kind, name: str, _seen: tuple[str, ...] = ()) -> dict[s
     if base is None:
         return value
     if not isinstance(base, str):
-        raise UserError(f"{path}: base = {base!r}: expected the name of a recipe, or a YAML file beside this one")
+        raise UserError(
+            f"{path}: base = {base!r}: expected the name of a recipe, or a YAML file beside this one"
+        )
     is_file = base.endswith((".yaml", ".yml"))
     beside = path.parent / (base if is_file else f"{base}.yaml")
     below = read_with_base(kind, str(beside) if is_file or beside.is_file() else base, (*_seen, here))
@@ -168,20 +170,28 @@ def validated(schema: type[_Model], value: Mapping[str, Any], where: str) -> _Mo
     try:
         return schema.model_validate(value)
     except ValidationError as error:
-        known = [key.rsplit(".", 1)[-1] for key in dotted_keys(value)] + _field_names(schema)
-        complaints = []
-        for item in error.errors():
-            place = ".".join(str(part) for part in item["loc"] if part not in VARIANTS)
-            if item["type"] == "extra_forbidden":
-                others = [name for name in known if name != str(item["loc"][-1])]
-                complaints.append(f"unknown key {place!r}{nearest(str(item['loc'][-1]), others)}")
-            elif item["type"] == "missing":
-                complaints.append(f"key {place!r} is missing")
-            elif item["type"] == "value_error":  # one of our own checks, over several keys: it names them
-                complaints.append(f"{place}: {item['ctx']['error']}" if place else str(item["ctx"]["error"]))
-            else:
-                complaints.append(f"{place} = {item['input']!r}: {item['msg'][:1].lower()}{item['msg'][1:]}")
+        known = _field_names(schema)
+        complaints = [_complaint(dict(item), known) for item in error.errors()]
         raise UserError(f"{where}: " + "; ".join(complaints)) from error
+
+
+def _complaint(item: dict[str, Any], known: Sequence[str]) -> str:
+    """Phrase one complaint of pydantic's in words of the YAML."""
+    place = ".".join(str(part) for part in item["loc"] if part not in VARIANTS)
+    about = item.get("ctx", {})
+    tag = f"{place}.{about['discriminator'].strip(chr(39))}" if "discriminator" in about else ""
+    match item["type"]:
+        case "extra_forbidden":
+            return f"unknown key {place!r}{nearest(str(item['loc'][-1]), known)}"
+        case "missing":
+            return f"key {place!r} is missing"
+        case "union_tag_not_found":
+            return f"key {tag!r} is missing"
+        case "union_tag_invalid":
+            return f"{tag} = {about['tag']!r}: input should be one of {about['expected_tags']}"
+        case "value_error":  # one of our own checks, over several keys: its message names them
+            return f"{place}: {about['error']}" if place else str(about["error"])
+    return f"{place} = {item['input']!r}: {item['msg'][:1].lower()}{item['msg'][1:]}"
 
 
 def _field_names(schema: type[BaseModel]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from ssl_bench.errors import BrokenImage, UserError
 Sample = dict[str, Any]
 Batch = dict[str, Any]
 
+ERROR = "error"
 # Beyond this many neighbours in a row a set is not a set with some broken photos.
 MOST_BROKEN_IN_A_ROW = 100
 
@@ -38,6 +39,13 @@ class _Keyed(Dataset[Sample]):
         self.samples, self.seed, self.stream = samples, seed, stream
 
     def __getitem__(self, key: Key) -> Sample:
+        try:
+            return self._made(key)
+        except UserError as error:
+            # Sent as a value: what a worker raises arrives rewritten, with the worker's traceback in its text.
+            return {ERROR: error}
+
+    def _made(self, key: Key) -> Sample:
         index, draw = key
         broken: list[str] = []
         while True:
@@ -60,6 +68,9 @@ class _Keyed(Dataset[Sample]):
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack what has one shape (arrays, numbers); keep everything else as lists."""
+    failed = [sample[ERROR] for sample in samples if ERROR in sample]
+    if failed:
+        return {ERROR: failed[0]}
     batch: Batch = {}
     for name in samples[0]:
         values = [sample[name] for sample in samples]
@@ -71,6 +82,19 @@ def collate(samples: Sequence[Sample]) -> Batch:
         else:
             batch[name] = values
     return batch
+
+
+class _Batches:
+    """A loader's batches, with the errors that its workers met raised here."""
+
+    def __init__(self, loader: DataLoader[Batch]) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.loader:
+            if ERROR in batch:
+                raise batch[ERROR]
+            yield batch
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
@@ -87,12 +111,10 @@ def default_workers() -> int:
     return max(1, min(8, cores // 2))
 
 
-def _loader(
-    dataset: Dataset[Sample], batches: Iterable[list[Key]], workers: int, pin: bool
-) -> DataLoader[Batch]:
+def _loader(dataset: Dataset[Sample], batches: Iterable[list[Key]], workers: int, pin: bool) -> _Batches:
     # Fork, where there is one: a fresh interpreter that imports torch would take longer than a short run.
     context = "fork" if workers and sys.platform == "linux" else None
-    return DataLoader(
+    loader = DataLoader(
         dataset,
         batch_sampler=batches,
         collate_fn=collate,
@@ -102,6 +124,7 @@ def _loader(
         worker_init_fn=_quiet_worker if workers else None,
         pin_memory=pin,
     )
+    return _Batches(loader)
 
 
 def _quiet_worker(worker: int) -> None:

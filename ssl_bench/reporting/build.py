@@ -52,7 +52,6 @@ def build_table(
     first = published_block(definition, published, recalled=recalled)
     keys = sorted({entry.block for entry in chosen.entries}, key=lambda key: key.order)
     measured = [_measured_block(definition, key, chosen, expected_seeds) for key in keys]
-    how_to_read = (HOW_TO_READ,) if measured else ("Nothing has been measured for this table yet.",)
     return Table(
         name=definition.name,
         title=definition.title,
@@ -63,8 +62,16 @@ def build_table(
             Heading(key=column.key, title=column.title, unit=column.unit) for column in definition.columns
         ),
         blocks=((first,) if first else ()) + tuple(measured),
-        notes=(*how_to_read, *chosen.notes()),
+        notes=(_first_note(measured, chosen), *chosen.notes()),
     )
+
+
+def _first_note(measured: Sequence[Block], chosen: Chosen) -> str:
+    if measured:
+        return HOW_TO_READ
+    if chosen.left_out:
+        return "No run can stand in this table yet, for the reasons below."
+    return "Nothing has been measured for this table yet."
 
 
 def _measured_block(

@@ -106,12 +106,13 @@ def pretraining_data(recipe: PretrainRecipe, root: Path | None) -> PretrainingDa
     if found:
         assert root is not None or MINIVOC in found
         devkit = _only_devkit(root or Path(), found)
-        split = "unlabelled" if devkit.name == MINIVOC else "trainval"
+        name = dataset_name(devkit)
+        split = "unlabelled" if name == MINIVOC else "trainval"
         return PretrainingData(
-            name=f"{dataset_name(devkit)} {split}",
+            name=f"{name} {split}",
             fingerprint=fingerprint_of(devkit),
             photos=voc_photos(devkit, split),
-            synthetic=dataset_name(devkit) == MINIVOC,
+            synthetic=name == MINIVOC,
         )
     assert root is not None
     photos = open_photos(root)

@@ -141,6 +141,7 @@ def inspected(given: str, runs: Path) -> list[str]:
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     preprocessing = found.encoder.preprocessing
     learned = found.pretraining
+    taps = [f"{name} ({tap.channels} x 1/{tap.stride})" for name, tap in found.encoder.taps.items()]
     return [
         f"name          {found.name}",
         f"method        {found.method}",
@@ -149,7 +150,7 @@ def inspected(given: str, runs: Path) -> list[str]:
         f"sha256        {found.sha256}",
         f"preprocessing {preprocessing.channels} in 0..{preprocessing.value_range}, "
         f"mean {_numbers(preprocessing.mean)}, std {_numbers(preprocessing.std)}, {preprocessing.size} px",
-        f"taps          {', '.join(f'{name} ({tap.channels} x 1/{tap.stride})' for name, tap in found.encoder.taps.items())}",
+        f"taps          {', '.join(taps)}",
         f"learned       {f'{learned.recipe} on {learned.data_name}, {learned.steps} steps' if learned else 'nothing'}",
     ]
 

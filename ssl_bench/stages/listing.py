@@ -82,7 +82,9 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}). Remove the run, and run it again.") from error
+        raise UserError(
+            f"{path}: cannot be read as JSON ({error}). Remove the run, and run it again."
+        ) from error
 
 
 def described(name: str, runs: Path) -> str:

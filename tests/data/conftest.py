@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ssl_bench.data.voc import VocDevkit, find_devkits
+from ssl_bench.data.voc import VocDevkit
 from ssl_bench.data.voc_xml import VocAnnotation, read_annotation
 
 
@@ -30,8 +30,8 @@ def real_years(shared_file: Callable[[str], Path]) -> Iterator[dict[str, RealYea
         for year in ("VOC2007", "VOC2012"):
             with tarfile.open(shared_file(f"{year.lower()}-annotations.tar.xz")) as archive:
                 found[year] = _annotations(archive, Path(folder))
-        devkits = find_devkits(Path(folder))
-        yield {year: RealYear(devkits[year], annotations) for year, annotations in found.items()}
+        devkits = Path(folder) / "VOCdevkit"
+        yield {year: RealYear(VocDevkit(devkits / year), items) for year, items in found.items()}
 
 
 def _annotations(archive: tarfile.TarFile, folder: Path) -> dict[str, VocAnnotation]:

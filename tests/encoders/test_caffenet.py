@@ -52,7 +52,9 @@ def test_local_response_norm_equals_a_loop_over_channels() -> None:
         expected[:, channel] = maps[:, channel] / (1 + 1e-4 / 5 * near.square().sum(1)) ** 0.75
     torch.testing.assert_close(local_response_norm(maps), expected)
     torch.testing.assert_close(local_response_norm(maps), torch.nn.LocalResponseNorm(5)(maps))
-    torch.testing.assert_close(local_response_norm(maps, beta=0.5), torch.nn.LocalResponseNorm(5, beta=0.5)(maps))
+    torch.testing.assert_close(
+        local_response_norm(maps, beta=0.5), torch.nn.LocalResponseNorm(5, beta=0.5)(maps)
+    )
 
 
 @pytest.mark.parametrize("tap", list(CaffeNet(width=0.125).taps))
@@ -103,7 +105,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
 def test_the_weights_hash_sees_one_bit_names_and_shapes() -> None:
     encoder = fresh_encoder(SMALL, input_size=96, init="kaiming", seed=0)
     before = weights_hash(encoder)
-    assert weights_hash(encoder.to(memory_format=torch.channels_last)) == before, "layout in memory is no content"
+    assert weights_hash(encoder.to(memory_format=torch.channels_last)) == before, (
+        "layout in memory is no content"
+    )
     with torch.no_grad():
         encoder.conv3.bias[0] = float(np.nextafter(np.float32(0), np.float32(1)))
     assert weights_hash(encoder) != before

@@ -48,7 +48,9 @@ def test_weights_of_another_network_are_refused_by_name_and_shape(tmp_path: Path
     written(tmp_path / "a", width=0.125)
     written(tmp_path / "b", width=0.25)
     (tmp_path / "b" / WEIGHTS_FILE).replace(tmp_path / "a" / WEIGHTS_FILE)
-    with pytest.raises(UserError, match=r"10 of 10 tensors differ .*conv1.bias has shape \(24,\), not \(12,\)"):
+    with pytest.raises(
+        UserError, match=r"10 of 10 tensors differ .*conv1.bias has shape \(24,\), not \(12,\)"
+    ):
         load_encoder_file(tmp_path / "a")
 
 
@@ -56,7 +58,7 @@ def test_weights_that_the_card_does_not_describe_are_refused(tmp_path: Path) -> 
     written(tmp_path / "a", seed=0)
     written(tmp_path / "b", seed=1)
     (tmp_path / "b" / WEIGHTS_FILE).replace(tmp_path / "a" / WEIGHTS_FILE)
-    with pytest.raises(UserError, match="not those that encoder.json describes"):
+    with pytest.raises(UserError, match=r"not those that encoder\.json describes"):
         load_encoder_file(tmp_path / "a")
 
 

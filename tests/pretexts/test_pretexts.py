@@ -74,7 +74,9 @@ def test_kept_pixels_do_not_move_the_loss() -> None:
     prediction, target = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
     weight = (torch.rand(2, 1, 8, 8) > 0.5).float()
     moved = prediction + 5 * (1 - weight)
-    assert masked_l2(moved, target, weight).item() == pytest.approx(masked_l2(prediction, target, weight).item())
+    assert masked_l2(moved, target, weight).item() == pytest.approx(
+        masked_l2(prediction, target, weight).item()
+    )
 
 
 def test_the_paper_decoder_brings_6_cells_to_161_pixels() -> None:
@@ -101,7 +103,9 @@ def test_removed_pixels_do_not_reach_the_painting() -> None:
     other = torch.where(removed == 1, torch.randn_like(images), images)
     with torch.no_grad():
         torch.testing.assert_close(pretext.paint(images, removed), pretext.paint(other, removed))
-        assert not torch.equal(pretext.paint(images, removed), pretext.paint(images, torch.zeros_like(removed)))
+        assert not torch.equal(
+            pretext.paint(images, removed), pretext.paint(images, torch.zeros_like(removed))
+        )
 
 
 def test_the_completed_picture_keeps_the_seen_pixels() -> None:
@@ -154,7 +158,9 @@ def test_every_pretext_can_overfit_one_batch(name: str) -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.6 * losses[0]
-    moved = [key for key, value in pretext.encoder.state_dict().items() if not torch.equal(value, before[key])]
+    moved = [
+        key for key, value in pretext.encoder.state_dict().items() if not torch.equal(value, before[key])
+    ]
     assert sorted(moved) == sorted(before), "every tensor of the encoder is trained"
 
 

@@ -61,6 +61,7 @@ def test_runs_with_the_same_reason_share_a_note(build: Build, record: MakeRecord
         "Not in Classification: r0, r1 (judged with --limit 3, only a trial)."
     ]
     assert len(table.blocks) == 1  # only the published one
+    assert table.notes[0] == "No run can stand in this table yet, for the reasons below."
 
 
 def test_a_speed_setting_changes_no_hash(build: Build, record: MakeRecord, cell_texts: Texts) -> None:

@@ -24,6 +24,16 @@ Colour = tuple[float, ...]
 FACE, FLESH, BAND, LINE = range(4)
 
 
+def turned(points: NDArray[np.float64], rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (N, 3), each multiplied by a (3, 3) rotation.
+
+    Written out, as a matrix product rounds differently on every make of processor, and a point that lies
+    between two pixels then gives another picture.
+    """
+    x, y, z = points[:, 0:1], points[:, 1:2], points[:, 2:3]
+    return np.asarray(x * rotation[:, 0] + y * rotation[:, 1] + z * rotation[:, 2])
+
+
 @dataclass(frozen=True)
 class Camera:
     """Pinhole: `focal`, `centre_x`, `horizon` in pixels, `height` above the ground in metres."""
@@ -65,7 +75,7 @@ class Place:
         turn = np.array([[cy, -sy, 0.0], [sy, cy, 0.0], [0.0, 0.0, 1.0]])
         lift = np.array([[cp, 0.0, -sp], [0.0, 1.0, 0.0], [sp, 0.0, cp]])
         bank = np.array([[1.0, 0.0, 0.0], [0.0, cr, -sr], [0.0, sr, cr]])
-        return np.asarray(turn @ lift @ bank)
+        return turned(turned(bank.T, lift), turn).T
 
 
 @dataclass(slots=True)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from ssl_bench.data.minivoc import textures
 from ssl_bench.data.minivoc.palette import FOLIAGE, Rgb, pick, shade
@@ -44,7 +43,7 @@ def sky(rng: Generator, stage: Stage, picture: Floats) -> None:
             pick(rng, ((0.55, 0.6, 0.66), (0.68, 0.7, 0.72), (0.45, 0.5, 0.58)), 0.03),
             rng.uniform(0.0, 1.5),
         )
-    t = np.linspace(0.0, 1.0, rows, dtype=np.float32)[:, None] ** np.float32(rng.uniform(0.8, 1.8))
+    t = (np.linspace(0.0, 1.0, rows)[:, None] ** rng.uniform(0.8, 1.8)).astype(np.float32)
     colours = rgb(top) + t[..., None] * (rgb(stage.haze) - rgb(top))
     # Five rows more than needed: a cloud is lit by how much of it lies above.
     puffs = textures.crop("cloud", rng, rows + 5, stage.width) + 0.35 * textures.crop(
@@ -112,7 +111,9 @@ def plain(
         )
         colours = colours + part[..., None] * (rgb(second) * gain[..., None] - colours)
     # Woods or houses end the ground before the haze has swallowed it.
-    clear = np.maximum(np.exp(-ground.away / np.float32(stage.haze_distance)), np.float32(0.62))[..., None]
+    clear = np.maximum(textures.fading(ground.away / np.float32(stage.haze_distance)), np.float32(0.62))[
+        ..., None
+    ]
     picture[ground.rows] = rgb(stage.haze) + clear * (colours - rgb(stage.haze))
 
 
@@ -255,8 +256,3 @@ def _house(
     front[: max(1, storey // 9)] *= np.float32(0.75)
     colours = rgb(stage.haze) + np.float32(clear) * (front - rgb(stage.haze))
     picture[r0:base, c0:c1] = colours
-
-
-def mask_alpha(mask: NDArray[np.bool_]) -> Floats:
-    """A mask as an opacity."""
-    return mask.astype(np.float32)

@@ -123,10 +123,11 @@ def beach(rng: Generator, stage: Stage) -> Set:
     sand = pick(rng, ((0.74, 0.65, 0.48), (0.66, 0.58, 0.44), (0.8, 0.74, 0.6)), 0.03)
     plain(rng, stage, ground, picture, sand, grain="earth", rough=0.05, blotch=0.05)
     edge = stage.anchor[1] * rng.uniform(1.3, 2.2)
-    shore = edge * (1 + 0.06 * textures.line(rng, stage.width, roughness=0.5))[None, :]
+    shore = np.float32(edge) * (1 + 0.06 * textures.line(rng, stage.width, roughness=0.5))[None, :]
     alpha = np.clip((ground.away - shore) * stage.camera.focal / edge**2 * stage.camera.height + 0.5, 0, 1)
     blend(picture, ground.rows, np.asarray(alpha, dtype=np.float32), sea)
-    foam = np.exp(-(((ground.away - shore) / (0.04 * edge)) ** 2)) * np.float32(rng.uniform(0.3, 0.9))
+    width = np.asarray((ground.away - shore) / np.float32(0.04 * edge), dtype=np.float32)
+    foam = textures.fading(width**2) * np.float32(rng.uniform(0.3, 0.9))
     blend(picture, ground.rows, np.asarray(foam, dtype=np.float32), rgb((0.93, 0.95, 0.95)))
     return Set(picture)
 
@@ -142,7 +143,7 @@ def _lane(rng: Generator, stage: Stage, ground: Ground, picture: Floats, half: f
     soft = np.maximum(
         pixel * (1 + ground.away / np.float32(stage.camera.height) * abs(math.cos(stage.road))), 0.02
     )
-    clear = np.exp(-ground.away / np.float32(stage.haze_distance))
+    clear = textures.fading(ground.away / np.float32(stage.haze_distance))
     road = np.clip((half - np.abs(across)) / soft + 0.5, 0, 1) * clear
     blend(picture, ground.rows, np.asarray(road, dtype=np.float32), surface)
     white = rgb((0.86, 0.85, 0.8))
@@ -239,7 +240,7 @@ def _tracks(rng: Generator, stage: Stage, ground: Ground, picture: Floats) -> No
     stones = (
         rgb(pick(rng, ((0.45, 0.41, 0.37), (0.4, 0.36, 0.33), (0.5, 0.48, 0.45)), 0.02)) * gravel[..., None]
     )
-    clear = np.exp(-ground.away / np.float32(stage.haze_distance))
+    clear = textures.fading(ground.away / np.float32(stage.haze_distance))
     pixel = ground.away / np.float32(stage.camera.focal)
     soft = np.maximum(
         pixel * (1 + ground.away / np.float32(stage.camera.height) * abs(math.cos(stage.road))), 0.03

@@ -114,9 +114,7 @@ def _leg(
     model.limb((ankle[0] - 0.01 * h, ankle[1], ankle[2] - 0.015 * h), 0.026 * h, toe, 0.02 * h, outfit.shoes)
 
 
-def _arm(
-    model: Model, h: float, shoulder: Point, angles: tuple[float, float], lean: float, outfit: Outfit
-) -> None:
+def _arm(model: Model, h: float, shoulder: Point, angles: tuple[float, float], outfit: Outfit) -> None:
     """Upper arm, forearm and hand; angles are those of the world, so a leaning rider still reaches forward."""
     side = math.copysign(0.18, shoulder[1])
     elbow = _step(shoulder, 0.165 * h, angles[0], side)
@@ -126,11 +124,11 @@ def _arm(
     model.ball(hand, 0.024 * h, outfit.skin)
 
 
-def _face(model: Model, h: float, head: int, lift: float, skin: Colour) -> None:
-    """Eyes, brows, nose and mouth on the front of the head; `lift` moves them up in metres."""
+def _face(model: Model, h: float, head: int, skin: Colour) -> None:
+    """Eyes, brows, nose and mouth on the front of the head."""
     front = (1.0, 0.0, 0.0)
     for side in (-1.0, 1.0):
-        eye = (0.053 * h, side * 0.022 * h, 0.932 * h + lift)
+        eye = (0.053 * h, side * 0.022 * h, 0.932 * h)
         model.ball(eye, 0.0095 * h, (0.92, 0.9, 0.88), facing=front, on=head)
         model.ball(
             (eye[0] + 0.004 * h, eye[1], eye[2]),
@@ -146,10 +144,10 @@ def _face(model: Model, h: float, head: int, lift: float, skin: Colour) -> None:
         )
         model.line(brow, 0.006 * h, shade(skin, 0.4), facing=front, on=head)
     model.limb(
-        (0.058 * h, 0, 0.925 * h + lift), 0.006 * h, (0.064 * h, 0, 0.912 * h + lift), 0.010 * h, shade(skin, 0.97),
+        (0.058 * h, 0, 0.925 * h), 0.006 * h, (0.064 * h, 0, 0.912 * h), 0.010 * h, shade(skin, 0.97),
         on=head, facing=front,
     )  # fmt: skip
-    mouth = [(0.05 * h, y * h, (0.886 + 0.1 * abs(y)) * h + lift) for y in (-0.018, 0.0, 0.018)]
+    mouth = [(0.05 * h, y * h, (0.886 + 0.1 * abs(y)) * h) for y in (-0.018, 0.0, 0.018)]
     model.line(mouth, 0.008 * h, (0.55, 0.22, 0.2), facing=front, on=head)
 
 
@@ -174,7 +172,7 @@ def _head(model: Model, h: float, outfit: Outfit, shift: tuple[float, float]) ->
             model.limb(
                 (-0.03 * h, y * h, 0.94 * h), 0.035 * h, (-0.03 * h, y * h, 0.845 * h), 0.028 * h, outfit.hair
             )
-    _face(model, h, head, 0.0, outfit.skin)
+    _face(model, h, head, outfit.skin)
     if outfit.hat is not None:
         cap = model.limb(
             (-0.008 * h, 0, 0.97 * h),
@@ -211,7 +209,7 @@ def _torso(rng: Generator, model: Model, h: float, hips: float, posture: Posture
     )]  # fmt: skip
     model.chain(trunk, outfit.top, links=((0, 2), (1, 3), (4, 5), (6, 7), (2, 4), (3, 5)))
     for angles, side in zip(posture.arms, (-1.0, 1.0), strict=True):
-        _arm(model, h, leaned(0, side * 0.113 * bulk, 0.80), angles, posture.lean, outfit)
+        _arm(model, h, leaned(0, side * 0.113 * bulk, 0.80), angles, outfit)
     crown = leaned(0.0, 0.0, 0.83)
     _head(model, h, outfit, (crown[0], crown[2] - 0.83 * h))
     if rng.random() < 0.12:

@@ -15,7 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from ssl_bench.data.minivoc.geometry import BAND, FACE, FLESH, LINE, Camera, Colour, Model, Part, Place
+from ssl_bench.data.minivoc.geometry import (
+    BAND,
+    FACE,
+    FLESH,
+    LINE,
+    Camera,
+    Colour,
+    Model,
+    Part,
+    Place,
+    turned,
+)
 
 OVERSAMPLE = 2
 _STRIPS = tuple(math.radians(a) for a in (-90, -64, -44, -26, -9, 9, 26, 44, 64, 90))
@@ -178,7 +189,7 @@ def _lighting(
     model: Model,
     world: NDArray[np.float64],
     eye: NDArray[np.float64],
-    turned: NDArray[np.float64],
+    rotation: NDArray[np.float64],
     light: Light,
 ) -> tuple[list[bool], list[float]]:
     """Which parts face away, and how much light each face receives."""
@@ -189,13 +200,14 @@ def _lighting(
     normals = np.cross(world[second] - world[first], world[third] - world[first])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     looking = world[first] - eye
-    outward = np.array([p.facing or (0.0, 0.0, 0.0) for p in parts]) @ turned.T
+    outward = turned(np.array([p.facing or (0.0, 0.0, 0.0) for p in parts]), rotation)
     given = np.array([p.facing is not None for p in parts])
     hidden = given & ((outward * looking).sum(1) >= 0)
     # Normals are oriented by `facing` where it is given and towards the viewer otherwise.
     reference = np.where(given[:, None], outward, -looking)
     normals *= np.where((normals * reference).sum(1) < 0, -1.0, 1.0)[:, None]
-    lambert = np.maximum(normals @ np.array(light.towards), 0.0) + 0.12 * np.maximum(normals[:, 2], 0.0)
+    towards = (normals * np.array(light.towards)).sum(1)
+    lambert = np.maximum(towards, 0.0) + 0.12 * np.maximum(normals[:, 2], 0.0)
     return hidden.tolist(), lambert.tolist()
 
 
@@ -207,8 +219,8 @@ def draw_model(
     The layer may reach beyond the picture by up to its size on every side, so that the caller can tell how
     much of the object is cut off.
     """
-    turned = place.rotation()
-    world = np.array(model.points) @ turned.T + np.array([place.right, place.away, place.up])
+    rotation = place.rotation()
+    world = turned(np.array(model.points), rotation) + np.array([place.right, place.away, place.up])
     # What would come too near the lens is pressed back; the distortion lies outside the picture.
     world[:, 1] = np.maximum(world[:, 1], 0.3 * place.away)
     pixels, scale = camera.project(world)
@@ -224,7 +236,7 @@ def draw_model(
     if right <= left or bottom <= top or right <= 0 or bottom <= 0 or left >= width or top >= height:
         return None
     eye = np.array([0.0, 0.0, camera.height])
-    hidden, lambert = _lighting(model, world, eye, turned, light)
+    hidden, lambert = _lighting(model, world, eye, rotation, light)
     order = _order(model, world[:, 1], hidden)
     where = ((pixels - (left, top)) * OVERSAMPLE).tolist()
     sheet = _Sheet(((right - left) * OVERSAMPLE, (bottom - top) * OVERSAMPLE), light)

@@ -25,11 +25,10 @@ _PLASTER: tuple[Rgb, ...] = (
 
 @dataclass(frozen=True)
 class Wall:
-    """u and z in metres for every pixel (H, W); corner is the column where a side wall begins, if any."""
+    """u and z in metres for every pixel (H, W); side is 1 on a side wall and 0 on the back wall."""
 
     u: Floats
     z: Floats
-    bottom: Floats
     side: Floats
 
     def panel(self, u0: float, u1: float, z0: float, z1: float) -> Floats:
@@ -57,7 +56,7 @@ def _wall_of(rng: Generator, stage: Stage) -> Wall:
     y = np.arange(stage.height, dtype=np.float32)[:, None] + 0.5
     z = np.float32(camera.height) - (y - np.float32(camera.horizon)) * distance / np.float32(camera.focal)
     shape = z.shape
-    return Wall(np.broadcast_to(u, shape), z, np.asarray(z < 0), np.broadcast_to(side, shape))
+    return Wall(np.broadcast_to(u, shape), z, np.broadcast_to(side, shape))
 
 
 def _lay(picture: Floats, alpha: Floats, colour: Floats) -> None:
@@ -91,7 +90,7 @@ def _window(rng: Generator, wall: Wall, picture: Floats, u: float, width: float)
     bar = u + width / 2
     _lay(picture, wall.panel(bar - 0.025, bar + 0.025, low, high), rgb((0.88, 0.87, 0.84)))
     if rng.random() < 0.6:
-        folds = np.asarray(1 + 0.14 * np.sin(wall.u * 40), dtype=np.float32)
+        folds = (1 + 0.14 * np.sin(wall.u.astype(np.float64) * 40)).astype(np.float32)
         cloth = np.asarray(rgb(pick(rng, CLOTH)) * folds[..., None])
         for edge in (u - 0.25, u + width - 0.12):
             _lay(picture, wall.panel(edge, edge + 0.37, low - 0.5, high + 0.15), cloth)
@@ -180,16 +179,12 @@ def _floor(rng: Generator, stage: Stage, ground: Ground) -> Floats:
         wood = pick(rng, WOOD[:5], 0.03)
         width = rng.uniform(0.09, 0.16)
         turned = rng.random() < 0.5
-        across, along = (
-            (ground.right, ground.away + 0 * ground.right)
-            if turned
-            else (ground.away + 0 * ground.right, ground.right)
-        )
+        across = ground.right if turned else np.broadcast_to(ground.away, ground.right.shape)
         board = np.floor(across / width).astype(int)
         tone = (((board * 37) % 11) / 11.0 - 0.5) * 0.2
         grain = ground.sample("wood", rng, 60.0, focal * 2)
         joint = np.mod(across, width) < 0.012
-        gain = 1 + tone + 0.07 * grain - 0.25 * joint + 0.0 * along
+        gain = 1 + tone + 0.07 * grain - 0.25 * joint
         return np.asarray(rgb(wood) * gain[..., None], dtype=np.float32)
     if chance < 0.7:
         size = rng.uniform(0.2, 0.5)
@@ -218,7 +213,7 @@ def _rug(rng: Generator, stage: Stage, ground: Ground, floor: Floats) -> None:
         (ground.right - np.float32(right)) / np.float32(size * 1.3),
         (ground.away - np.float32(away)) / np.float32(size),
     )
-    r = np.maximum(np.abs(du), np.abs(dv)) if rng.random() < 0.6 else np.hypot(du, dv)
+    r = np.maximum(np.abs(du), np.abs(dv)) if rng.random() < 0.6 else np.sqrt(du * du + dv * dv)
     colour, border = mix(vivid(rng), (0.6, 0.5, 0.45), 0.5), mix(vivid(rng), (0.8, 0.75, 0.65), 0.6)
     weave = 1 + 0.07 * ground.sample("grain", rng, 80.0, stage.camera.focal * 2)
     pattern = np.where(((r > 0.8) & (r < 0.9)) | (np.mod(r, 0.34) < 0.05), 1.0, 0.0)[..., None]
@@ -244,7 +239,7 @@ def room(rng: Generator, stage: Stage, *, kitchen: bool = False) -> Set:
         patch = textures.crop("cloud", rng, floor.shape[0], stage.width)
         floor *= (1 + np.float32(0.07) * patch)[..., None]
         blend(picture, ground.rows, (wall.z[ground.rows] < 0).astype(np.float32), floor)
-    edge = np.exp(-np.abs(wall.z) * 9) * np.float32(0.22)
+    edge = textures.fading(np.abs(wall.z) * 9) * np.float32(0.22)
     picture *= (1 - edge)[..., None]
     return Set(picture)
 
@@ -267,7 +262,6 @@ def table_top(rng: Generator, stage: Stage) -> Set:
     scaled = Wall(
         wall.u * np.float32(0.9),
         wall.z * np.float32(0.9) + np.float32(rng.uniform(0.8, 1.3)),
-        wall.bottom,
         wall.side,
     )
     picture = _plaster(rng, behind, scaled)

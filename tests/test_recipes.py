@@ -1,0 +1,439 @@
+"""Recipes as data: every shipped one loads and is complete, and what a user writes is checked by name."""
+
+from __future__ import annotations
+
+import copy
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from ssl_bench.cli import COMMANDS, main
+from ssl_bench.errors import UserError
+from ssl_bench.hashing import settings_hash
+from ssl_bench.recipe_schemas import PretrainRecipe, Protocol
+from ssl_bench.recipes import (
+    BUDGETS,
+    MODES,
+    SCHEMAS,
+    TASKS,
+    apply_overrides,
+    dotted_keys,
+    load_pretrain_recipe,
+    load_protocol,
+    merged,
+    parse_override,
+    protocol_name,
+    read_with_base,
+    read_yaml,
+    recipe_names,
+    recipe_path,
+    resolve_protocol,
+    shipped_folder,
+    validated,
+)
+
+LOADERS = {"pretrain": load_pretrain_recipe, "transfer": load_protocol}
+SHIPPED = [(kind, name) for kind in LOADERS for name in recipe_names(kind)]
+METHODS = ("autoencoder", "context-encoder", "rotation", "supervised")
+
+
+def test_everything_that_is_promised_is_shipped() -> None:
+    recipes = {f"{method}{scale}" for method in METHODS for scale in ("", "-small", "-mini", "-demo")}
+    assert recipes <= set(recipe_names("pretrain"))
+    forms = {protocol_name(task, mode, budget) for task in TASKS for mode in MODES for budget in BUDGETS}
+    assert forms == set(recipe_names("transfer"))
+    assert len(forms) == 18
+
+
+@pytest.mark.parametrize(("kind", "name"), SHIPPED)
+def test_a_shipped_recipe_loads_and_is_called_as_its_file(kind: str, name: str) -> None:
+    recipe = LOADERS[kind](name)
+    assert recipe.name == name
+    assert recipe.title
+    assert re.fullmatch(r"[0-9a-f]{16}", settings_hash(recipe))
+
+
+@pytest.mark.parametrize("name", recipe_names("transfer"))
+def test_a_protocol_is_the_form_that_its_name_says(name: str) -> None:
+    protocol = load_protocol(name)
+    assert protocol_name(protocol.task, protocol.mode, protocol.budget) == name
+    assert "MiniVOC" in protocol.splits, "without real data it runs on MiniVOC"
+    if protocol.budget != "full":
+        assert protocol.expected == "", "a short form has no published number to expect"
+
+
+def commands_in_comments() -> list[Any]:
+    found = []
+    for kind, name in SHIPPED:
+        for line in recipe_path(kind, name).read_text(encoding="utf-8").splitlines():
+            if match := re.match(r"#\s+(ssl-bench .*)", line):
+                found.append(pytest.param(kind, name, match[1], id=f"{name}: {match[1]}"))
+    return found
+
+
+@pytest.mark.parametrize(("kind", "name", "command"), commands_in_comments())
+def test_the_command_in_a_recipes_comment_runs_that_recipe(
+    kind: str, name: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, *words = shlex.split(command)
+    assert program == "ssl-bench"
+    assert words[0] in COMMANDS
+    assert main([*words, "--dry-run"]) == 0
+    resolved = yaml.safe_load(capsys.readouterr().out)
+    assert resolved["name"] == name
+    assert words[0] == kind
+
+
+def test_most_recipes_say_their_command() -> None:
+    named = {param.values[1] for param in commands_in_comments()}
+    assert named >= {name for _, name in SHIPPED if not name.endswith("-demo")}
+
+
+# Completeness: what moves a number stands in the YAML, never in the code.
+
+
+def models(schema: type[BaseModel]) -> set[type[BaseModel]]:
+    found = {schema}
+    for field in schema.model_fields.values():
+        for part in _types(field.annotation):
+            if issubclass(part, BaseModel) and part not in found:
+                found |= models(part)
+    return found
+
+
+def _types(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type):
+        yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from _types(part)
+
+
+@pytest.mark.parametrize("schema", [PretrainRecipe, Protocol])
+def test_no_field_that_is_hashed_has_a_default(schema: type[BaseModel]) -> None:
+    found = models(schema)
+    assert len(found) > 5
+    for model in found:
+        for name, field in model.model_fields.items():
+            marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+            if marks.get("hashed") is False or "introduced_as" in marks:
+                continue
+            assert field.is_required(), f"{model.__name__}.{name} has a default"
+
+
+def places(value: Mapping[str, Any], *prefix: str) -> Iterator[tuple[str, ...]]:
+    """Every key of a nested mapping, sections and leaves."""
+    for key, below in value.items():
+        yield (*prefix, key)
+        if isinstance(below, Mapping):
+            yield from places(below, *prefix, key)
+
+
+def removable(kind: str, value: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Keys without which a recipe must not load: all but words for the reader and single data sets."""
+    fields = SCHEMAS[kind].model_fields
+    for place in places(value):
+        marks = fields[place[0]].json_schema_extra
+        words = isinstance(marks, dict) and marks.get("hashed") is False
+        if not words and not (place[0] == "splits" and len(place) == 2):
+            yield place
+
+
+@pytest.mark.parametrize(("kind", "name"), SHIPPED)
+def test_a_recipe_without_one_of_its_keys_does_not_load(kind: str, name: str) -> None:
+    complete = read_with_base(kind, name)
+    keys = list(removable(kind, complete))
+    assert len(keys) >= 25
+    for place in keys:
+        value = copy.deepcopy(complete)
+        section: Any = value
+        for key in place[:-1]:
+            section = section[key]
+        del section[place[-1]]
+        with pytest.raises(UserError, match=re.escape(".".join(place[-2:]))):
+            validated(SCHEMAS[kind], value, name)
+
+
+# Bases.
+
+
+def test_merging_goes_mapping_by_mapping_and_replaces_lists_whole() -> None:
+    base = {"a": 1, "b": {"c": [1, 2], "d": {"e": 5}}}
+    changes = {"b": {"c": [3], "d": {"f": 6}}, "g": 7}
+    assert merged(base, changes) == {"a": 1, "b": {"c": [3], "d": {"e": 5, "f": 6}}, "g": 7}
+    assert base == {"a": 1, "b": {"c": [1, 2], "d": {"e": 5}}}, "the base itself must not change"
+
+
+def test_a_mapping_gives_way_to_a_value_and_a_value_to_a_mapping() -> None:
+    assert merged({"a": {"b": 1}}, {"a": None}) == {"a": None}
+    assert merged({"a": 1}, {"a": {"b": 1}}) == {"a": {"b": 1}}
+
+
+def test_another_method_replaces_its_section_whole() -> None:
+    below = {"pretext": {"method": "context-encoder", "mask": {"kind": "central"}}}
+    other = {"pretext": {"method": "rotation", "hidden": [8]}}
+    assert merged(below, other) == other
+    same = {"pretext": {"method": "context-encoder", "decoder_kernel": 3}}
+    assert merged(below, same)["pretext"] == {**below["pretext"], "decoder_kernel": 3}
+
+
+def test_a_base_of_a_base_reaches_the_recipe() -> None:
+    small, mini, full = (load_pretrain_recipe(f"rotation{form}") for form in ("-small", "-mini", ""))
+    assert small.input.size == mini.input.size == 128 != full.input.size
+    assert small.schedule.steps != mini.schedule.steps
+    assert small.implementation == full.implementation
+
+
+def write(folder: Path, name: str, text: str) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text, encoding="utf-8")
+    return str(folder / name)
+
+
+def test_a_users_recipe_stands_on_a_shipped_one(tmp_path: Path) -> None:
+    mine = write(tmp_path, "mine.yaml", "base: context-encoder-mini\nname: mine\nschedule: {steps: 7}\n")
+    recipe, below = load_pretrain_recipe(mine), load_pretrain_recipe("context-encoder-mini")
+    assert recipe.name == "mine"
+    assert recipe.schedule.steps == 7
+    assert recipe == below.model_copy(
+        update={"name": "mine", "schedule": below.schedule.model_copy(update={"steps": 7})}
+    )
+
+
+@pytest.mark.parametrize(
+    "base", ["below", "below.yaml", "inner/deep", "inner/deep.yaml", "../beside/far.yml"]
+)
+def test_a_users_recipe_stands_on_a_file_beside_it(
+    tmp_path: Path, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "base: rotation-mini\nschedule: {steps: 9}\n"
+    write(tmp_path / "mine", "below.yaml", text)
+    write(tmp_path / "mine" / "inner", "deep.yaml", text)
+    write(tmp_path / "beside", "far.yml", text)
+    mine = write(tmp_path / "mine", "top.yaml", f"base: {base}\nname: top\n")
+    monkeypatch.chdir(tmp_path)  # a base is looked for beside the recipe, not where the command is given
+    assert load_pretrain_recipe(mine).schedule.steps == 9
+
+
+def test_a_users_protocol_stands_on_a_shipped_one(tmp_path: Path) -> None:
+    mine = write(tmp_path, "mine.yaml", "base: voc-cls-frozen-demo\nname: mine\nsettings: {hidden: [16]}\n")
+    assert load_protocol(mine).settings.hidden == [16]
+    assert resolve_protocol(mine, ["schedule.steps=3"], real_data=True)[0].schedule.steps == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("base: context-encoder-mni\n", "did you mean 'context-encoder-mini'"),
+        ("base: nowhere.yaml\n", r"no recipe file .*nowhere\.yaml"),
+        ("base: some/where\n", "unknown recipe 'some/where'"),
+        ("base: 3\n", "base = 3: expected the name of a recipe"),
+        ("base: [rotation]\n", "expected the name of a recipe"),
+        ("base: mine\n", "lead back to itself"),
+        ("base: ./inner/../mine.yaml\n", "lead back to itself"),
+        ("- a list\n", "expected a mapping"),
+        ("", "expected a mapping"),
+        ("a: [unclosed\n", "cannot be read as YAML"),
+    ],
+)
+def test_a_broken_base_or_file_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "inner").mkdir()
+    mine = write(tmp_path, "mine.yaml", text)
+    with pytest.raises(UserError, match=complaint):
+        load_pretrain_recipe(mine)
+
+
+def test_recipes_that_name_each_other_are_refused(tmp_path: Path) -> None:
+    first = write(tmp_path, "first.yaml", "base: second\n")
+    write(tmp_path, "second.yaml", "base: third\n")
+    write(tmp_path, "third.yaml", "base: first\n")
+    with pytest.raises(UserError, match="lead back to itself"):
+        read_with_base("pretrain", first)
+
+
+def test_a_file_that_is_no_text_or_not_there_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00name")
+    for name, complaint in (("bytes.yaml", "cannot be read as YAML"), ("absent.yaml", "no recipe file")):
+        with pytest.raises(UserError, match=complaint):
+            load_pretrain_recipe(str(tmp_path / name))
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(UserError, match="no recipe file"):
+        load_pretrain_recipe(str(tmp_path / "folder.yaml"))
+
+
+def test_yaml_cannot_make_objects(tmp_path: Path) -> None:
+    mine = write(tmp_path, "mine.yaml", "name: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(UserError, match="cannot be read as YAML"):
+        read_yaml(Path(mine))
+
+
+# key=value settings.
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "value"),
+    [
+        ("a=1", ["a"], 1),
+        ("a.b.c=1.5", ["a", "b", "c"], 1.5),
+        ("a=true", ["a"], True),
+        ("a=null", ["a"], None),
+        ("a=", ["a"], None),
+        ("a=[1, 2]", ["a"], [1, 2]),
+        ("a={b: 1}", ["a"], {"b": 1}),
+        ("a=word", ["a"], "word"),
+        ("a=x=y", ["a"], "x=y"),
+        (" a =1", ["a"], 1),
+    ],
+)
+def test_a_setting_is_split_at_its_first_equals_sign(text: str, keys: list[str], value: Any) -> None:
+    assert parse_override(text) == (keys, value)
+
+
+@pytest.mark.parametrize("text", ["a", "=1", " =1", "a=[1"])
+def test_what_is_no_setting_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=re.escape(repr(text))):
+        parse_override(text)
+
+
+def test_settings_change_what_they_name_and_nothing_else() -> None:
+    below = load_pretrain_recipe("context-encoder-mini")
+    changed = load_pretrain_recipe(
+        "context-encoder-mini", ["schedule.steps=3", "input.flip=no", "optimizer.lr=1e-4", "optimizer.clip="]
+    )
+    expected = below.model_dump()
+    expected["schedule"]["steps"] = 3
+    expected["input"]["flip"] = False
+    expected["optimizer"].update(lr=0.0001, clip=None)
+    assert changed.model_dump() == expected
+
+
+def test_a_later_setting_wins_and_a_section_is_merged() -> None:
+    value = {"schedule": {"steps": 1, "decay": "constant"}}
+    result = apply_overrides(value, ["schedule.steps=2", "schedule={steps: 3}"])
+    assert result == {"schedule": {"steps": 3, "decay": "constant"}}
+
+
+def test_another_method_on_the_command_line_brings_its_own_keys() -> None:
+    words = ["pretext={method: rotation, rotations_per_image: 1, hidden: [8], dropout: 0}"]
+    assert load_pretrain_recipe("context-encoder-mini", words).pretext.method == "rotation"
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("optimizr.lr=1", "unknown key 'optimizr.lr', did you mean 'optimizer.lr'"),
+        ("optimizer.learning=1", "unknown key 'optimizer.learning'"),
+        ("schedule.steps.x=1", "unknown key 'schedule.steps.x', did you mean 'schedule.steps'"),
+        ("bas=rotation", "unknown key 'bas'"),
+        ("schedule={stepz: 1}", "unknown key 'schedule.stepz', did you mean 'steps'"),
+        ("schedule.steps=many", "schedule.steps = 'many': input should be a valid integer"),
+        ("schedule.steps=1.5", "schedule.steps = 1.5"),
+        ("schedule.steps=-1", "schedule.steps = -1"),
+        ("schedule=3", "schedule = 3"),
+        ("optimizer.lr=0", "optimizer.lr = 0: input should be greater than 0"),
+        ("optimizer.lr=.inf", "optimizer.lr = inf: input should be a finite number"),
+        ("optimizer.weight_decay=.nan", "optimizer.weight_decay = nan"),
+        ("encoder.width=9", "encoder.width = 9: input should be less than or equal to 4"),
+        ("input.size=8", "input.size = 8"),
+        ("precision=fp8", "precision = 'fp8': input should be 'fp32' or 'bf16'"),
+        ("optimizer.beta2=null", "optimizer: beta2 belongs to adam and adamw"),
+        ("schedule.decay=step", "schedule: step_every and step_factor belong to decay: step"),
+        ("input.resize.least=200", r"input.resize: least \(200\) must not exceed most \(146\)"),
+        ("pretext.mask.kind=none", "pretext: an autoencoder has mask.kind none"),
+        ("pretext.mask.fraction=0.001", "pretext.mask: fraction must be at least 0.02"),
+        ("pretext.decoder_kernel=4", "pretext: decoder_kernel must be odd"),
+        ("pretext.decoder_channels=[8]", "pretext.decoder_channels"),
+        ("images=labelled", ": method context-encoder learns from images: unlabelled"),
+        ("schedule.steps=0", ": steps is 0 for method random"),
+        ("pretext.method=rotation", "key 'pretext.hidden' is missing"),
+        (
+            "pretext.method=telepathy",
+            "pretext.method = 'telepathy': input should be one of 'context-encoder'",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_is_allowed(setting: str, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint) as caught:
+        load_pretrain_recipe("context-encoder-mini", [setting])
+    assert "value error" not in str(caught.value).lower()
+    assert "\n" not in str(caught.value), "one message, one line"
+
+
+def test_every_wrong_key_of_a_file_is_named_at_once(tmp_path: Path) -> None:
+    text = "base: rotation-mini\nschedul: {steps: 3}\ninput: {sise: 64, flip: perhaps}\n"
+    with pytest.raises(UserError) as caught:
+        load_pretrain_recipe(write(tmp_path, "mine.yaml", text))
+    message = str(caught.value)
+    assert "'schedul', did you mean 'schedule'?" in message
+    assert "'input.sise', did you mean 'size'?" in message
+    assert "input.flip = 'perhaps'" in message
+
+
+def test_loaded_recipes_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_pretrain_recipe("rotation-mini").schedule.steps = 3  # type: ignore[misc]
+
+
+# Short names of protocols.
+
+
+@pytest.mark.parametrize(
+    ("words", "real_data", "expected", "changed"),
+    [
+        ([], False, "voc-cls-finetune-quick", []),
+        ([], True, "voc-cls-finetune", []),
+        (["mode=frozen"], False, "voc-cls-frozen-quick", []),
+        (["budget=demo", "mode=frozen"], True, "voc-cls-frozen-demo", []),
+        (["budget=full"], False, "voc-cls-finetune", []),
+        (["schedule.steps=5"], False, "voc-cls-finetune-quick", ["schedule.steps=5"]),
+    ],
+)
+def test_a_task_stands_for_the_form_that_fits(
+    words: list[str], real_data: bool, expected: str, changed: list[str]
+) -> None:
+    protocol, rest = resolve_protocol("voc-cls", words, real_data=real_data)
+    assert (protocol.name, rest) == (expected, changed)
+
+
+@pytest.mark.parametrize(
+    ("task", "words", "complaint"),
+    [
+        ("voc-clss", [], "unknown protocol 'voc-clss', did you mean 'voc-"),
+        ("voc-cls", ["mode=frosen"], "unknown mode 'frosen', did you mean 'frozen'"),
+        ("voc-cls", ["budget=huge"], "unknown budget 'huge'"),
+        ("voc-cls-frozen", ["mode=finetune"], "voc-cls-frozen is one form"),
+    ],
+)
+def test_an_unknown_form_is_refused(task: str, words: list[str], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        resolve_protocol(task, words, real_data=False)
+
+
+def test_unknown_names_bring_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'context-encoder-mini'"):
+        load_pretrain_recipe("contxt-encoder-mini")
+    with pytest.raises(UserError, match="did you mean 'voc-det-frozen'"):
+        load_protocol("voc-det-frzen")
+
+
+def test_dotted_keys_lists_the_leaves() -> None:
+    assert dotted_keys({"a": 1, "b": {"c": {"d": 2}, "e": [3]}}) == ["a", "b.c.d", "b.e"]
+
+
+def test_content_folders_are_those_of_the_checkout() -> None:
+    for name in ("pretrain", "transfer", "results"):
+        assert shipped_folder(name) == Path(__file__).resolve().parents[1] / name  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("kind", "name"), SHIPPED)
+def test_a_resolved_recipe_written_as_yaml_is_the_same_recipe(kind: str, name: str, tmp_path: Path) -> None:
+    recipe: PretrainRecipe | Protocol = LOADERS[kind](name)
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+    again = LOADERS[kind](write(tmp_path, "again.yaml", text))
+    assert again == recipe
+    assert settings_hash(again) == settings_hash(recipe)
