@@ -160,11 +160,14 @@ def load_record(path: Path) -> Record:
     if version != SCHEMA_VERSION:
         raise UserError(f"{path}: schema version {version!r}; this program reads {SCHEMA_VERSION}.")
     try:
-        return Record.model_validate(value)
+        record = Record.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{path}: not a valid record ({place}: {first['msg']}).") from error
+    if record.status == "done" and record.main_metric not in record.metrics:
+        raise UserError(f"{path}: not a valid record (its main metric {record.main_metric!r} is missing).")
+    return record
 
 
 def record_paths(folder: Path) -> Iterator[Path]:

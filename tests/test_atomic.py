@@ -127,7 +127,7 @@ def test_a_place_that_cannot_be_written_is_a_message(tmp_path: Path, place: str)
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "inside").write_text("kept")
-    with pytest.raises(UserError, match="cannot write .*Free space or choose another folder with --out"):
+    with pytest.raises(UserError, match=r"cannot write .*Free space or choose another folder with --out"):
         write_text(tmp_path / place, "text")
     assert only(tmp_path, "file", "folder")
     assert (tmp_path / "folder" / "inside").read_text() == "kept"
@@ -158,7 +158,7 @@ def test_a_folder_is_made_with_its_parents_and_may_be_there(tmp_path: Path) -> N
 def test_a_folder_that_cannot_be_made_is_a_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/no-such-folder/here")):
-        with pytest.raises(UserError, match="cannot create the folder .* Choose another with --out"):
+        with pytest.raises(UserError, match=r"cannot create the folder .* Choose another with --out"):
             make_folder(place)
 
 

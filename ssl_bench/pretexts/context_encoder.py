@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.engine.loading import Batch
 from ssl_bench.engine.training import Player
+from ssl_bench.errors import UserError
 from ssl_bench.pretexts.contract import Pretext
 from ssl_bench.pretexts.masks import DrawShape, draw_removal, drawn_shape
 from ssl_bench.recipe_schemas import ContextEncoderSettings, OptimizerSettings
@@ -79,12 +80,21 @@ class ContextEncoder(Pretext):
         Args:
             size: Side in pixels of the images it is trained on; fixes the channel-wise layer.
             draw_shape: Where random regions take their shapes from.
+
+        Raises:
+            UserError: The images are so small that the encoder leaves a single cell, which cannot grow again.
         """
         super().__init__()
         self.encoder, self.settings, self.optimizer = encoder, settings, optimizer
         self.size, self.draw_shape = size, draw_shape
         channels = encoder.taps[encoder.last_tap].channels
-        self.channelwise = ChannelwiseLinear(channels, encoder.map_size(encoder.last_tap, size))
+        cells = encoder.map_size(encoder.last_tap, size)
+        if cells < 2:
+            raise UserError(
+                f"images of {size} px leave the encoder a map of one cell, from which nothing can be painted: "
+                "use a larger input.size, e.g. input.size=128"
+            )
+        self.channelwise = ChannelwiseLinear(channels, cells)
         self.mixing = nn.Conv2d(channels, channels, 1)
         widths = [channels, *settings.decoder_channels, 3]
         kernel = settings.decoder_kernel

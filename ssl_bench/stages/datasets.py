@@ -27,7 +27,10 @@ MOST_SHAPES = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingData:
-    """What an encoder learns from. `labels` is None for an unlabelled set."""
+    """What an encoder learns from. `labels` is None for an unlabelled set.
+
+    `held_out` are photos of the same kind that it does not see, to show pictures of.
+    """
 
     name: str
     fingerprint: str
@@ -35,6 +38,7 @@ class PretrainingData:
     synthetic: bool
     labels: np.ndarray | None = None
     classes: int | None = None
+    held_out: PhotoSource | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

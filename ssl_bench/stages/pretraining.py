@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from ssl_bench.data.photos import voc_photos
 from ssl_bench.data.samples import PhotoSamples
 from ssl_bench.encoders.contract import Encoder, weights_hash
 from ssl_bench.encoders.files import CARD_FILE, EncoderCard, read_card, save_encoder
 from ssl_bench.encoders.registry import fresh_encoder
 from ssl_bench.engine.checkpoints import Checkpoints
-from ssl_bench.engine.loading import Batch, collate, default_workers, training_batches
+from ssl_bench.engine.loading import default_workers, evaluation_batches, to_device, training_batches
 from ssl_bench.engine.processes import Processes
 from ssl_bench.engine.training import TrainingReport, train
 from ssl_bench.environment import code_version, environment
@@ -30,8 +28,9 @@ from ssl_bench.progress import say
 from ssl_bench.recipe_schemas import ContextEncoderSettings, PretrainRecipe
 from ssl_bench.recipes import load_pretrain_recipe
 from ssl_bench.records import PretrainingReference
+from ssl_bench.reporting.figures import inpainting_gallery
 from ssl_bench.runs import RunFolder, default_runs_folder, run_name
-from ssl_bench.stages.datasets import PretrainingData, minivoc, object_shapes, pretraining_data
+from ssl_bench.stages.datasets import PretrainingData, object_shapes, pretraining_data
 
 PICTURES = 6
 
@@ -112,6 +111,7 @@ def pretrain(
             folder.finish()
             _checkpoints(folder).clear()
             say(_ending(folder.path, report))
+        processes.accelerator.wait_for_everyone()
     finally:
         folder.close()
     return _finished(folder.path)
@@ -229,35 +229,19 @@ def _finished(folder: Path) -> PretrainResult:
     return PretrainResult(folder, read_card(folder / CARD_FILE))
 
 
-def picture_batch(pretext: Pretext, samples: PhotoSamples, count: int) -> Batch:
-    """Make one batch of the first `count` photographs, always with the same crops and masks."""
-    made = [samples.sample(index, np.random.default_rng(index)) for index in range(min(count, len(samples)))]
-    return collate(made)
-
-
 def _write_pictures(pretext: Pretext, found: PretrainingData, samples: PhotoSamples, folder: Path) -> None:
-    """Draw the pretext's pictures: on MiniVOC's validation images, which it has not seen, or on its own photos."""
-    if found.synthetic and found.labels is None:
-        samples = PhotoSamples(voc_photos(minivoc(), "val"), samples.settings, extra=pretext.draw)
-    write_gallery(pretext, samples, folder / "pictures.png", PICTURES)
-
-
-def write_gallery(pretext: Pretext, samples: PhotoSamples, path: Path, count: int) -> bool:
-    """Write the pictures that the pretext makes of `count` samples; False if it makes none."""
+    """Draw the pretext's pictures, if it makes any: of photos held out, or else of its own."""
+    if found.held_out is not None:
+        samples = PhotoSamples(found.held_out, samples.settings, extra=pretext.draw)
     device = next(pretext.parameters()).device
-    batch = picture_batch(pretext, samples, count)
-    batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    pictures = {title: images.cpu() for title, images in pretext.pictures(batch).items()}
-    if not pictures:
-        return False
-    from ssl_bench.reporting.figures import inpainting_gallery
-
-    rows = [
-        [images[i].permute(1, 2, 0).numpy() for images in pictures.values()]
-        for i in range(len(batch["image"]))
-    ]
-    inpainting_gallery(rows, list(pictures), [""] * len(rows), path)
-    return True
+    batch = next(iter(evaluation_batches(samples, batch_size=PICTURES, seed=0, workers=0)))
+    pictures = {title: images.cpu() for title, images in pretext.pictures(to_device(batch, device)).items()}
+    if pictures:
+        rows = [
+            [images[i].permute(1, 2, 0).numpy() for images in pictures.values()]
+            for i in range(len(batch["image"]))
+        ]
+        inpainting_gallery(rows, list(pictures), [""] * len(rows), folder / "pictures.png")
 
 
 def _announcement(

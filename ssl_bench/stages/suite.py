@@ -12,10 +12,9 @@ from ssl_bench.engine.training import Interrupted
 from ssl_bench.errors import UserError, unknown
 from ssl_bench.progress import clock, say
 from ssl_bench.recipes import BUDGETS
-from ssl_bench.reporting.table_definition import RowDefinition, TableDefinition
+from ssl_bench.reporting.table_definition import RowDefinition, TableDefinition, find_definition
 from ssl_bench.runs import default_runs_folder
 from ssl_bench.stages.pretraining import pretrain
-from ssl_bench.stages.tables import find_definition
 from ssl_bench.stages.transfer import transfer
 
 SCALES = ("demo", "mini", "small", "paper")

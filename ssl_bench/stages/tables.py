@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssl_bench.errors import UserError, unknown
+from ssl_bench.errors import UserError
 from ssl_bench.hashing import settings_hash
 from ssl_bench.progress import say
 from ssl_bench.recipes import load_protocol, recipe_names, shipped_folder
@@ -18,25 +18,11 @@ from ssl_bench.reporting.latex import to_latex
 from ssl_bench.reporting.markdown import to_markdown
 from ssl_bench.reporting.published import load_published
 from ssl_bench.reporting.table import Table
-from ssl_bench.reporting.table_definition import TableDefinition, load_definition
+from ssl_bench.reporting.table_definition import find_definition
 from ssl_bench.reporting.writing import write_outputs
 from ssl_bench.runs import METRICS_FILE, default_runs_folder
 
 REPORT_FOLDER = Path("report")
-
-
-def table_names() -> list[str]:
-    """List the shipped table definitions."""
-    return sorted(path.stem for path in (shipped_folder("results") / "tables").glob("*.yaml"))
-
-
-def find_definition(name: str) -> TableDefinition:
-    """Find a table by its shipped name, or take `name` as the path of a YAML file."""
-    if name.endswith((".yaml", ".yml")):
-        return load_definition(Path(name))
-    if name not in table_names():
-        raise unknown("table", name, table_names())
-    return load_definition(shipped_folder("results") / "tables" / f"{name}.yaml")
 
 
 def shipped_protocols() -> list[ProtocolReference]:

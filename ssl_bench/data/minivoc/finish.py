@@ -140,7 +140,9 @@ def photograph(picture: Floats, rng: Generator) -> NDArray[np.uint8]:
     picture += np.stack([specks, -specks, specks], axis=2)
     picture *= 255
     image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
-    blur = rng.uniform(0.0, 0.5)
-    if blur > 0.2:
-        image = image.filter(ImageFilter.GaussianBlur(blur))
+    blur = rng.uniform(0.0, 0.12)
+    if blur > 0.02:
+        # The lens: a three by three binomial-like kernel, sharp (0) to soft (0.12 on each neighbour).
+        side = (blur, 1 - 2 * blur, blur)
+        image = image.filter(ImageFilter.Kernel((3, 3), [a * b for a in side for b in side], scale=1))
     return np.asarray(image)

@@ -105,17 +105,24 @@ def _label(picture: Picture, number: int, drawn: Drawn, region: NDArray[np.bool_
 
 
 def _contrast(image: NDArray[np.uint8], region: NDArray[np.bool_]) -> float:
-    """Root mean square difference in mean colour between an object and a wider ring around it, 0..1."""
+    """Difference in mean and spread of colour between an object and a wider ring around it, 0..1."""
     xmin, ymin, xmax, ymax = ringed_box(region)
     near = slice(max(0, ymin - 4), ymax + 3), slice(max(0, xmin - 4), xmax + 3)
     image, region = image[near], region[near]
     around = _grown(_grown(_grown(region))) & ~region
     if not around.any():
         return 1.0
-    inner, outer = image[region].astype(np.float64), image[around].astype(np.float64)
-    spread = np.abs(inner.std(0) - outer.std(0))
-    difference = np.abs(inner.mean(0) - outer.mean(0)) + spread
-    return float(np.sqrt(np.mean(difference**2)) / 255)
+    (mean, spread), (outer_mean, outer_spread) = _statistics(image[region]), _statistics(image[around])
+    difference = np.abs(mean - outer_mean) + np.abs(spread - outer_spread)
+    return float(np.sqrt((difference * difference).sum() / 3) / 255)
+
+
+def _statistics(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation (3,) of pixels (n, 3), from sums that are exact."""
+    values = pixels.astype(np.int32)
+    mean = values.sum(0) / len(values)
+    variance = (values * values).sum(0) / len(values) - mean * mean
+    return mean, np.sqrt(np.maximum(variance, 0.0))
 
 
 def _annotate(picture: Picture) -> Scene:

@@ -1,0 +1,79 @@
+"""Pretraining from JPEG files against one resident batch: how much of the network's rate the input keeps up.
+
+    python benchmarks/pretraining_rate.py [--recipe context-encoder-mini] [--data PHOTOS] [--device cuda]
+
+Both sides run in turns in one process, through the same training loop; the figure is the ratio of the median
+rates, with every round's ratio beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from measuring import refuse_if_busy
+
+from ssl_bench.data.samples import PhotoSamples
+from ssl_bench.encoders.registry import fresh_encoder
+from ssl_bench.engine.loading import Batch, default_workers, to_device, training_batches
+from ssl_bench.engine.processes import Processes
+from ssl_bench.engine.training import train
+from ssl_bench.pretexts.registry import build_pretext
+from ssl_bench.recipes import load_pretrain_recipe
+from ssl_bench.stages.datasets import pretraining_data
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", default="context-encoder-mini")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=15, help="steps a side and round")
+    arguments = parser.parse_args()
+
+    recipe = load_pretrain_recipe(arguments.recipe)
+    data = pretraining_data(recipe, arguments.data)
+    processes = Processes(arguments.device)
+    architecture = {"name": recipe.encoder.arch, "width": recipe.encoder.width}
+    encoder = fresh_encoder(architecture, input_size=recipe.input.size, init=recipe.encoder.init, seed=0)
+    pretext = build_pretext(recipe, encoder, classes=data.classes).to(processes.device)
+    pretext = pretext.to(memory_format=torch.channels_last)
+    samples = PhotoSamples(data.photos, recipe.input, extra=pretext.draw, labels=data.labels)
+    schedule = recipe.schedule.model_copy(update={"steps": arguments.steps, "warmup_steps": 0})
+    from_files = training_batches(
+        samples, batch_size=schedule.batch_size, steps=schedule.steps, seed=0, workers=default_workers()
+    )
+    resident = to_device(next(iter(from_files(0))), processes.device)
+
+    def rate(batches_from: Callable[[int], Iterable[Batch]]) -> float:
+        report = train(
+            pretext,
+            pretext.players(),
+            batches_from,
+            schedule,
+            processes=processes,
+            precision=recipe.precision,
+            seed=0,
+            label=recipe.name,
+        )
+        return report.images_per_s
+
+    rate(lambda first: [resident] * 3)  # the first steps choose kernels and allocate
+    refuse_if_busy()
+    rounds = [
+        (rate(lambda first: [resident] * schedule.steps), rate(from_files)) for _ in range(arguments.rounds)
+    ]
+    alone, files = (statistics.median(side) for side in zip(*rounds, strict=True))
+    print(f"{recipe.name} on {data.name}, {processes.device}, batches of {schedule.batch_size}")
+    print(
+        f"resident batch {alone:8.1f} images/s   from JPEG files {files:8.1f} images/s   ratio {files / alone:.3f}"
+    )
+    print("ratio of each round: " + " ".join(f"{b / a:.3f}" for a, b in rounds))
+
+
+if __name__ == "__main__":
+    main()

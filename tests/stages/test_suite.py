@@ -1,0 +1,106 @@
+"""`run TABLE`: what is missing is made, what is done is not made again, what fails is kept and said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ssl_bench.errors import UserError
+from ssl_bench.stages import suite
+from ssl_bench.stages.suite import plan_suite, run_suite
+from ssl_bench.stages.tables import printed, table
+from tests.data.drawn_voc import draw_voc
+
+TABLE = """
+name: tiny
+title: Tiny
+caption: For a test.
+decimals: 1
+information:
+  - {key: method, title: Method}
+columns:
+  - key: classification
+    title: Classification
+    unit: mAP %
+    task: voc-cls
+    mode: frozen
+    metric: null
+    published: null
+rows:
+  - {title: Random, method: random, supervision: none, recipes: null}
+  - {title: Rotation, method: rotation, supervision: rotation, recipes: {demo: RECIPE}}
+published: null
+"""
+RECIPE = """
+base: rotation-demo
+name: tiny-rotation
+encoder: {width: 0.05}
+schedule: {steps: 2, batch_size: 4, warmup_steps: 0}
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> dict:
+    """The arguments of a suite of two rows and one column."""
+    devkit = draw_voc(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TABLE.replace("RECIPE", str(tmp_path / "recipe.yaml")))
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    return {
+        "name": str(tmp_path / "tiny.yaml"),
+        "data": tmp_path,
+        "unlabelled": devkit.root / "JPEGImages",
+        "out": tmp_path / "runs",
+        "scale": "demo",
+        "budget": "demo",
+        "device": "cpu",
+        "workers": 0,
+    }
+
+
+def test_a_suite_makes_every_cell_and_makes_nothing_twice(
+    tiny: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = run_suite(plan_suite(**tiny, seeds=2))
+    assert (outcome.done, outcome.failures) == (6, [])  # 2 pretrainings and 4 transfers
+    text = printed(table(tiny["name"], runs=[tiny["out"]], seeds=2), "markdown")
+    assert "voc2007-subset" in text
+    assert text.count("±") >= 2
+    assert "(1/2)" not in text
+
+    before = {path: path.stat().st_mtime_ns for path in tiny["out"].rglob("*")}
+    monkeypatch.setattr("ssl_bench.stages.pretraining.train", None)  # would fail if called
+    monkeypatch.setattr("ssl_bench.stages.transfer.train", None)
+    assert run_suite(plan_suite(**tiny, seeds=2)).failures == []
+    assert {path: path.stat().st_mtime_ns for path in tiny["out"].rglob("*")} == before
+
+
+def test_a_failed_job_is_kept_and_the_others_go_on(
+    tiny: dict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise UserError("no luck")
+
+    monkeypatch.setattr(suite, "pretrain", broken)
+    outcome = run_suite(plan_suite(**tiny))
+    assert outcome.done == 1, "the random row does not need the pretraining"
+    assert outcome.failures == ["Rotation, seed 0: pretraining: no luck"]
+    assert "FAILED Rotation" in capsys.readouterr().err
+
+
+def test_the_plan_says_what_is_missing(tiny: dict) -> None:
+    without = {key: value for key, value in tiny.items() if key != "unlabelled"}
+    with pytest.raises(UserError, match="say which photos to learn from: --unlabelled"):
+        plan_suite(**without)
+    assert [row.method for row in plan_suite(**without, rows=("random",)).rows] == ["random"]
+    with pytest.raises(UserError, match="unknown row 'rotatio', did you mean 'rotation'"):
+        plan_suite(**tiny, rows=("rotatio",))
+    with pytest.raises(UserError, match="has no recipe at scale mini"):
+        run_suite(plan_suite(**{**tiny, "scale": "mini"}))
+    with pytest.raises(UserError, match="say whose labels"):
+        plan_suite("context-encoders-2", data=tiny["data"], unlabelled=tiny["unlabelled"])
+
+
+def test_the_random_row_has_the_network_of_the_others(tiny: dict) -> None:
+    plan = plan_suite(**tiny)
+    assert plan.random_encoder() == f"random:{tiny['data'] / 'recipe.yaml'}"
