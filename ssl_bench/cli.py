@@ -367,10 +367,10 @@ def data_verify(root: tyro.conf.Positional[Path]) -> int:
         root: The folder or zip.
     """
     from ssl_bench.data.verify import verify
-    from ssl_bench.progress import progress
+    from ssl_bench.progress import counted
 
-    with progress(f"verifying {root}", 1) as advance:
-        found = verify(root, progress=lambda done, total: advance(done, f"of {total}"))
+    with counted(f"verifying {root}", unit="files") as tell:
+        found = verify(root, progress=tell)
     print("\n".join(found.lines()))
     return 0 if found.ok else FAILED
 
@@ -389,14 +389,11 @@ def data_get(
         mirror: Addresses of folders that hold the archives; by default the known ones are tried in turn.
     """
     from ssl_bench.data.download import get
-    from ssl_bench.progress import progress
+    from ssl_bench.progress import counted
 
-    with progress(f"downloading {name}", 1, unit="MB") as advance:
+    with counted(f"downloading {name}", unit="MB") as tell:
         root = get(
-            name,
-            data,
-            mirrors=mirror or None,
-            progress=lambda done, total: advance(done >> 20, f"of {total >> 20} MB"),
+            name, data, mirrors=mirror or None, progress=lambda done, total: tell(done >> 20, total >> 20)
         )
     print(root)
     return 0
@@ -477,9 +474,27 @@ def _dispatch(given: list[str]) -> int:
     return tyro.cli(
         commands[verb],
         prog=f"{prog} {verb}",
-        args=rest,
+        args=_words_first(rest) if verb in ("pretrain", "transfer") else rest,
         description=(commands[verb].__doc__ or "").split("Args:")[0],
     )
+
+
+def _words_first(given: Sequence[str]) -> list[str]:
+    """Put recipe and settings before the options: a parser of options wants such words in one place.
+
+    Every option of these verbs takes one value, but for --dry-run and --help.
+    """
+    words: list[str] = []
+    options: list[str] = []
+    rest = iter(given)
+    for word in rest:
+        if not word.startswith("-"):
+            words.append(word)
+            continue
+        options.append(word)
+        if "=" not in word and word not in ("--dry-run", "--help", "-h"):
+            options += [value for value in [next(rest, None)] if value is not None]
+    return words + options
 
 
 def _print_recipe(recipe: Any) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -13,9 +13,9 @@ QUIET_FOR_S = 2.0
 
 
 class Advance(Protocol):
-    """Tell how many units are done, and a word on how it goes (e.g. the loss)."""
+    """Tell how many units are done, a word on how it goes (e.g. the loss), and a total that is known only now."""
 
-    def __call__(self, done: int, note: str = "") -> None: ...
+    def __call__(self, done: int, note: str = "", total: int | None = None) -> None: ...
 
 
 def say(text: str) -> None:
@@ -52,7 +52,7 @@ def progress(
 ) -> Iterator[Advance]:
     """Show progress while the block runs; the yielded function is called with the units done so far."""
     if quiet:
-        yield lambda done, note="": None
+        yield lambda done, note="", total=None: None
         return
     if sys.stderr.isatty():
         with _live(label, total, unit, first) as advance:
@@ -61,14 +61,21 @@ def progress(
     started = time.monotonic()
     last = started - LINE_EVERY_S + QUIET_FOR_S  # nothing is said about what ends within two seconds
 
-    def advance_line(done: int, note: str = "") -> None:
+    def advance_line(done: int, note: str = "", total: int | None = total) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= LINE_EVERY_S:
             last = now
-            say(progress_line(label, done, total, first, now - started, unit, note))
+            say(progress_line(label, done, total or done, first, now - started, unit, note))
 
     yield advance_line
+
+
+@contextmanager
+def counted(label: str, *, unit: str = "images") -> Iterator[Callable[[int, int], None]]:
+    """Show progress of a job that itself says how much there is: call with the units done and their total."""
+    with progress(label, 0, unit=unit) as advance:
+        yield lambda done, total: advance(done, total=total)
 
 
 @contextmanager
@@ -88,8 +95,8 @@ def _live(label: str, total: int, unit: str, first: int) -> Iterator[Advance]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(label, total=total, completed=first, unit=unit, rate="", note="")
 
-        def advance(done: int, note: str = "") -> None:
+        def advance(done: int, note: str = "", total: int | None = None) -> None:
             rate = (done - first) / max(time.monotonic() - started, 1e-9)
-            bars.update(task, completed=done, note=note, rate=f"{rate:.1f}/s")
+            bars.update(task, completed=done, total=total, note=note, rate=f"{rate:.1f}/s")
 
         yield advance

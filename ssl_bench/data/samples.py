@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ssl_bench.data.augment import least_short_side, random_crop
 from ssl_bench.data.decode import read_rgb
+from ssl_bench.data.photos import Photos
 from ssl_bench.recipe_schemas import InputSettings
-
-
-class PhotoSource(Protocol):
-    """Encoded pictures by number: an unlabelled folder, a zip, class folders, a VOC list."""
-
-    @property
-    def names(self) -> Any: ...
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: int) -> bytes: ...
 
 
 class PhotoSamples:
@@ -32,7 +22,7 @@ class PhotoSamples:
 
     def __init__(
         self,
-        photos: PhotoSource,
+        photos: Photos,
         settings: InputSettings,
         *,
         extra: Callable[[np.random.Generator], dict[str, Any]] | None = None,

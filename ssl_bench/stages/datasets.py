@@ -11,14 +11,13 @@ import numpy as np
 from ssl_bench.data.class_folders import open_class_folders
 from ssl_bench.data.manifest import voc_fingerprint
 from ssl_bench.data.minivoc import GENERATOR_VERSION, make_minivoc
-from ssl_bench.data.photos import open_photos, voc_photos
-from ssl_bench.data.samples import PhotoSource
+from ssl_bench.data.photos import Photos, open_photos, voc_photos
 from ssl_bench.data.voc import VocDevkit, find_devkits
 from ssl_bench.data.voc_classes import VOC_CLASSES
 from ssl_bench.data.voc_official import dataset_name
 from ssl_bench.errors import UserError
 from ssl_bench.pretexts.masks import ShapesOfObjects
-from ssl_bench.progress import progress, say
+from ssl_bench.progress import counted, say
 from ssl_bench.recipe_schemas import PretrainRecipe, Protocol, SplitSettings
 
 MINIVOC = "MiniVOC"
@@ -34,11 +33,11 @@ class PretrainingData:
 
     name: str
     fingerprint: str
-    photos: PhotoSource
+    photos: Photos
     synthetic: bool
     labels: np.ndarray | None = None
     classes: int | None = None
-    held_out: PhotoSource | None = None
+    held_out: Photos | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +60,13 @@ def cache_folder() -> Path:
 def minivoc(*, seed: int = 0, root: Path | None = None) -> VocDevkit:
     """Open MiniVOC, making it first (below `root`, or in the cache) if it is not there yet."""
     root = root or cache_folder() / f"minivoc-v{GENERATOR_VERSION}-seed{seed}"
-    with progress("drawing MiniVOC", 4400) as advance:
-        return VocDevkit(make_minivoc(root, seed=seed, progress=lambda done, total: advance(done)))
+    with counted("drawing MiniVOC") as tell:
+        return VocDevkit(make_minivoc(root, seed=seed, progress=tell))
 
 
 def fingerprint_of(devkit: VocDevkit) -> str:
     """Fingerprint a VOC, saying so while many files are hashed for the first time."""
-    with progress(f"fingerprint of {devkit.name}", 1, unit="files") as advance:
-
-        def tell(done: int, total: int) -> None:
-            advance(done, f"of {total}")
-
+    with counted(f"fingerprint of {devkit.name}", unit="files") as tell:
         return voc_fingerprint(devkit, progress=tell)
 
 
@@ -122,7 +117,7 @@ def pretraining_data(recipe: PretrainRecipe, root: Path | None) -> PretrainingDa
     photos = open_photos(root)
     return PretrainingData(
         name=photos.name,
-        fingerprint=_with_progress(f"fingerprint of {photos.name}", photos),
+        fingerprint=_fingerprint(photos),
         photos=photos,
         synthetic=False,
     )
@@ -143,7 +138,7 @@ def _labelled(root: Path | None, found: dict[str, VocDevkit]) -> PretrainingData
     folders = open_class_folders(root, "train")
     return PretrainingData(
         name=folders.name,
-        fingerprint=_with_progress(f"fingerprint of {folders.name}", folders),
+        fingerprint=_fingerprint(folders),
         photos=folders,
         synthetic=False,
         labels=folders.labels,
@@ -151,10 +146,9 @@ def _labelled(root: Path | None, found: dict[str, VocDevkit]) -> PretrainingData
     )
 
 
-def _with_progress(label: str, photos: PhotoSource) -> str:
-    with progress(label, len(photos)) as advance:
-        fingerprint: str = photos.fingerprint(progress=lambda done, total: advance(done))  # type: ignore[attr-defined]
-        return fingerprint
+def _fingerprint(photos: Photos) -> str:
+    with counted(f"fingerprint of {photos.name}") as tell:
+        return photos.fingerprint(progress=tell)
 
 
 def object_shapes(root: Path) -> tuple[ShapesOfObjects, str]:
