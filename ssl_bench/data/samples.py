@@ -34,7 +34,7 @@ class PhotoSamples:
         Args:
             extra: Draws what the pretext needs beside the crop (a mask, a rotation).
             labels: One label, or one row of labels, for each photograph.
-            limit: Use only the first so many photographs.
+            limit: Use only so many photographs, evenly spread over the set (class folders are sorted by class).
         """
         self.photos, self.settings = photos, settings
         self.extra, self.labels = extra, labels
@@ -46,6 +46,7 @@ class PhotoSamples:
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Make one sample: `image` uint8 (3, S, S), the pretext's draws, and `label` if there are labels."""
+        index = index * len(self.photos) // self.count
         draft = least_short_side(self.settings)
         image = read_rgb(self.photos.read(index), name=self.photos.names[index], draft=draft)
         sample: dict[str, Any] = {"image": random_crop(image, self.settings, rng)}

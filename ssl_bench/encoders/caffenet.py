@@ -8,10 +8,12 @@ sizes up. At width 1 conv1 to conv5 have 2,334,080 parameters, and a 227-pixel i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ssl_bench.encoders.contract import Encoder, Preprocessing, Tap
 
@@ -40,26 +42,58 @@ MEAN_RGB = (123.0, 117.0, 104.0)
 PIXEL_SCALE = 127.5
 
 
+class _LocalResponseNorm(torch.autograd.Function):
+    """The normalisation with its gradient by hand: automatic differentiation keeps and copies each step of it.
+
+    In fp32 whatever the type of the maps, since in bfloat16 one plus a small number is one. With scale
+    s = 1 + alpha / size * (sum of x**2 near) and output y = x * s**-beta, the gradient g of y gives
+    dx = g * s**-beta - 2 * alpha * beta / size * x * (sum of g * x * s**(-beta - 1) near).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, size: int, alpha: float, beta: float) -> Tensor:
+        values = maps.float()
+        scale = 1 + alpha * _mean_of_near_channels(values.square(), size)
+        ctx.save_for_backward(maps, scale)
+        ctx.settings = (size, alpha, beta)
+        return (values * _inverse_power(scale, beta)).to(maps.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        maps, scale = ctx.saved_tensors
+        size, alpha, beta = ctx.settings
+        values = maps.float()
+        direct = gradient.float() * _inverse_power(scale, beta)
+        near = _mean_of_near_channels(direct * values / scale, size)
+        return (direct - 2 * alpha * beta * values * near).to(maps.dtype), None, None, None
+
+
+def _mean_of_near_channels(values: Tensor, size: int) -> Tensor:
+    """Average over `size` neighbouring channels, zeros beyond the ends: (N, C, H, W) to the same."""
+    last = values.permute(0, 2, 3, 1)  # channels last, as the network's memory is laid out: no copy
+    mean = F.avg_pool1d(last.reshape(1, -1, values.shape[1]), size, stride=1, padding=size // 2)
+    return mean.reshape(last.shape).permute(0, 3, 1, 2)
+
+
+def _inverse_power(scale: Tensor, beta: float) -> Tensor:
+    """Compute scale ** -beta; for 3/4 as two square roots, several times faster than a general power."""
+    if beta == 0.75:
+        inverse_root = scale.rsqrt()
+        return inverse_root * inverse_root.sqrt()
+    return scale.pow(-beta)
+
+
 def local_response_norm(maps: Tensor, *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75) -> Tensor:
     """Divide each value by (1 + alpha / size * sum of squares over `size` channels around it) ** beta.
 
     As Krizhevsky et al. 2012, section 3.3, with Caffe's convention that alpha is divided by the size.
-    For beta = 3/4 the power is taken as two square roots, several times faster than a general power.
 
     Args:
         maps: (N, C, H, W).
     """
-    maps = maps.float()  # in bfloat16 one plus a small number would be one
-    channels, half = maps.shape[1], size // 2
-    squares = F.pad(maps.square(), (0, 0, 0, 0, half, half))  # (N, C + size - 1, H, W)
-    total = squares[:, :channels]
-    for shift in range(1, size):
-        total = total + squares[:, shift : shift + channels]
-    scale = 1 + total * (alpha / size)
-    if beta == 0.75:
-        inverse_root = scale.rsqrt()
-        return maps * inverse_root * inverse_root.sqrt()
-    return maps * scale.pow(-beta)
+    normalised: Tensor = _LocalResponseNorm.apply(maps, size, alpha, beta)
+    return normalised
 
 
 class CaffeNet(Encoder):

@@ -21,18 +21,19 @@ def fully_connected(
 
     Args:
         init: `kaiming` (He et al. 2015, fan-in; biases 0), or `gaussian` (N(0, 0.01), biases 0.1, as
-            philkr/voc-classification draws new layers). The last layer is always N(0, 0.01), bias 0.
+            philkr/voc-classification draws new layers). The last layer's weights are always N(0, 0.01).
     """
+    bias = 0.0 if init == "kaiming" else 0.1
     layers: list[nn.Module] = []
     widths = [inputs, *hidden]
     for before, after in pairwise(widths):
         layer = nn.Linear(before, after)
         nn.init.normal_(layer.weight, std=(2 / before) ** 0.5 if init == "kaiming" else 0.01)
-        nn.init.constant_(layer.bias, 0.0 if init == "kaiming" else 0.1)
+        nn.init.constant_(layer.bias, bias)
         layers += [layer, nn.ReLU(inplace=True), nn.Dropout(dropout)]
     last = nn.Linear(widths[-1], outputs)
     nn.init.normal_(last.weight, std=0.01)
-    nn.init.zeros_(last.bias)
+    nn.init.constant_(last.bias, bias)
     return nn.Sequential(*layers, last)
 
 

@@ -57,6 +57,23 @@ def test_local_response_norm_equals_a_loop_over_channels() -> None:
     )
 
 
+@pytest.mark.parametrize("beta", [0.75, 0.5])
+def test_local_response_norm_has_the_gradient_of_its_formula(beta: float) -> None:
+    torch.manual_seed(0)
+    ours = (torch.randn(2, 7, 3, 3) * 20).requires_grad_()
+    theirs = ours.detach().clone().requires_grad_()
+    weights = torch.randn(2, 7, 3, 3)
+    (local_response_norm(ours, alpha=0.05, beta=beta) * weights).sum().backward()
+    (torch.nn.LocalResponseNorm(5, alpha=0.05, beta=beta)(theirs) * weights).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_local_response_norm_in_bfloat16_is_rounded_once() -> None:
+    maps = (torch.randn(2, 7, 3, 3) * 20).bfloat16()
+    expected = torch.nn.LocalResponseNorm(5)(maps.float()).bfloat16()
+    assert torch.equal(local_response_norm(maps), expected)
+
+
 @pytest.mark.parametrize("tap", list(CaffeNet(width=0.125).taps))
 def test_a_tap_looks_where_its_centre_and_stride_say(tap: str) -> None:
     """The input gradient of one cell is symmetric around centre + cell * stride."""
