@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
@@ -128,11 +129,14 @@ def _loader(dataset: Dataset[Sample], batches: Iterable[list[Key]], workers: int
 
 
 def _quiet_worker(worker: int) -> None:
-    """One thread a worker, and no answer to Ctrl-C: the main process decides when to stop."""
-    import signal
+    """One thread a worker, and no answer to Ctrl-C or SIGTERM: the main process decides when to stop.
 
+    Both signals usually reach the whole process group; a worker that died of one would make the main process
+    fail in the middle of the step after which it was going to save and stop.
+    """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def training_batches(

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,34 @@ def test_two_processes_learn_what_one_learns(photos: Path, tmp_path: Path) -> No
     for name, value in ssl_bench.load_encoder(two).state_dict().items():
         torch.testing.assert_close(value, alone[name], atol=2e-5, rtol=1e-3)
         assert not torch.equal(value, start[name]), "the weights have moved"
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_whole_process_group_saves_and_the_same_command_goes_on(
+    photos: Path, tmp_path: Path
+) -> None:
+    """As Ctrl-C on a terminal and most schedulers do it: the loader's worker processes get the signal, too."""
+    command = [
+        *(sys.executable, "-m", "ssl_bench.cli", "pretrain", "rotation-demo", *TINY, "schedule.steps=400"),
+        *("--data", str(photos), "--out", str(tmp_path / "runs"), "--device", "cpu", "--workers", "2"),
+    ]
+    first = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    curve = None
+    for _ in range(1200):
+        curve = next(iter((tmp_path / "runs").glob(f"*/{METRICS_FILE}")), None)
+        if curve is not None and len(read_log(curve)) > 3:
+            break
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGTERM)
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 75, said
+    assert "Start the same command again to go on" in said
+    assert curve is not None
+    assert len(list((curve.parent / "checkpoints").iterdir())) == 1
+    second = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert second.returncode == 0
+    assert "going on from step" in second.stderr
+    assert (curve.parent / "encoder.json").exists()
 
 
 def random_start() -> dict[str, torch.Tensor]:
