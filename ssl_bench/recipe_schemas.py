@@ -229,8 +229,8 @@ class DetectionSettings(Settings):
     short_side: Annotated[int, Field(ge=64, le=2000)]
     long_side: Annotated[int, Field(ge=64, le=4000)]
     flip: bool
-    anchor_sizes: list[Count]
-    anchor_ratios: list[Positive]
+    anchor_sizes: Annotated[list[Count], Field(min_length=1)]
+    anchor_ratios: Annotated[list[Positive], Field(min_length=1)]
     proposals_train: Count
     proposals_test: Count
     proposal_nms: Fraction
@@ -290,3 +290,28 @@ class Protocol(Settings):
     optimizer: OptimizerSettings
     schedule: ScheduleSettings
     precision: Literal["fp32", "bf16"]
+
+    @model_validator(mode="after")
+    def _task_is_of_its_kind(self) -> Protocol:
+        kind = {"voc-cls": "classification", "voc-det": "detection", "voc-seg": "segmentation"}[self.task]
+        if self.settings.kind != kind:
+            raise ValueError(f"task {self.task} has settings of kind {kind}, not {self.settings.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _main_metric_is_computed(self) -> Protocol:
+        if isinstance(self.settings, SegmentationSettings):
+            computed = ["mIoU", "pixel accuracy", "mean accuracy", "frequency-weighted IoU"]
+        else:
+            computed = [f"mAP[{self.settings.ap}]"]
+        if self.main_metric not in computed:
+            allowed = " or ".join(computed)
+            raise ValueError(f"main_metric must be {allowed} with these settings, not {self.main_metric}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_batch_can_be_normalised(self) -> Protocol:
+        normalise = getattr(self.settings, "normalise", "none")
+        if normalise == "batchnorm" and self.schedule.batch_size < 2:
+            raise ValueError("normalise: batchnorm needs schedule.batch_size of at least 2")
+        return self

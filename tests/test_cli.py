@@ -148,7 +148,13 @@ def test_a_mistake_is_one_message_and_status_2(
 
 @pytest.mark.parametrize(
     "words",
-    [["pretrain", "--sed", "1"], ["pretrain", "--seed", "one"], ["ls", "recipe"], ["transfer", "--task"]],
+    [
+        ["pretrain", "--sed", "1"],
+        ["pretrain", "--seed", "one"],
+        ["pretrain", "rotation", "--seed"],
+        ["ls", "recipe"],
+        ["transfer", "--task"],
+    ],
 )
 def test_an_option_that_is_not_there_ends_with_status_2(words: list[str], capsys: Capture) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -279,11 +285,13 @@ def test_a_dry_run_prints_a_protocol_that_loads_back(name: str, capsys: Capture,
     assert settings_hash(again) == resolved(answer.out)[1]
 
 
-def test_settings_may_stand_before_and_behind_options(capsys: Capture) -> None:
+def test_recipe_and_settings_may_stand_anywhere_among_the_options(capsys: Capture) -> None:
     orders = [
         ["rotation-mini", "schedule.steps=7", "--seed", "3", "--dry-run"],
         ["--seed", "3", "--dry-run", "rotation-mini", "schedule.steps=7"],
         ["--dry-run", "rotation-mini", "schedule.steps=7", "--seed=3"],
+        ["rotation-mini", "--seed", "3", "schedule.steps=7", "--dry-run"],
+        ["schedule.steps=7", "--dry-run", "rotation-mini", "--name", "a=b"],
     ]
     printed = {call(capsys, "pretrain", *words).out for words in orders}
     assert len(printed) == 1

@@ -12,7 +12,7 @@ from ssl_bench.cli import main
 
 ON_CPU = ("--device", "cpu", "--workers", "0")
 ONE_STEP = ("schedule.steps=1", "schedule.warmup_steps=0", "schedule.batch_size=2")
-TINY_ENCODER = ("encoder.width=0.05", "input.size=64", "input.resize={least: 64, most: 64}")
+TINY_ENCODER = ("encoder.width=0.05", "input.size=96", "input.resize={least: 96, most: 96}")
 # The whole of a run that is neither finished nor to be taken for finished.
 RESULTS = ("result.json", "done", "encoder.json", "encoder.safetensors", "predictions.npz")
 

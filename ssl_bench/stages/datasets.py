@@ -178,6 +178,8 @@ def transfer_data(protocol: Protocol, root: Path | None) -> TransferData:
             "no --data given: judging on MiniVOC, a synthetic look-alike that comes with ssl-bench; its numbers "
             "are not VOC numbers (point to the real set with --data FOLDER_WITH_VOCdevkit)"
         )
+        if MINIVOC not in protocol.splits:
+            raise UserError(f"{protocol.name} has no splits for {MINIVOC}: name real data with --data")
         devkit = minivoc()
     else:
         found = find_devkits(root)

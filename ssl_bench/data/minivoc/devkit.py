@@ -67,9 +67,12 @@ def annotation_xml(image_id: str, scene: Scene) -> str:
 
 def _write_mask(mask: NDArray[np.uint8], path: Path) -> None:
     """Write a palette image; what is read back is the mask itself."""
-    image = Image.fromarray(mask).convert("L")
+    image = Image.fromarray(mask)
     image.putpalette(_PALETTE)
-    image.save(path, compress_level=1)
+    # Coded in memory and written at once: Pillow asks the file system for more than that.
+    coded = BytesIO()
+    image.save(coded, "PNG", compress_level=1)
+    path.write_bytes(coded.getbuffer())
 
 
 def write_image(folder: Path, image_id: str, scene: Scene, *, labelled: bool) -> dict[str, NDArray[np.uint8]]:
@@ -81,7 +84,7 @@ def write_image(folder: Path, image_id: str, scene: Scene, *, labelled: bool) ->
     coded = BytesIO()
     Image.fromarray(scene.image).save(coded, "JPEG", quality=JPEG_QUALITY)
     name = f"JPEGImages/{image_id}.jpg"
-    (folder / name).write_bytes(coded.getvalue())
+    (folder / name).write_bytes(coded.getbuffer())
     with Image.open(coded) as decoded:
         pixels: dict[str, NDArray[np.uint8]] = {name: np.asarray(decoded)}
     if labelled:

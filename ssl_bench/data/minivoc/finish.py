@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.random import Generator
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from ssl_bench.data.minivoc import textures
+from ssl_bench.data.minivoc.landscape import tinted
 from ssl_bench.data.minivoc.raster import Layer
 from ssl_bench.data.minivoc.stage import Stage
 
@@ -28,15 +30,20 @@ MATERIALS: dict[str, tuple[tuple[str, float, int], ...]] = {
 }
 
 
-def _textured(rng: Generator, layer: Layer, material: str) -> Floats:
-    """Colours of a layer with the grain of its material."""
+@lru_cache(maxsize=512)
+def _falloff(height: int) -> Floats:
+    """Gain of each row (H, 1) of an object: less towards the ground, where less of the sky is seen."""
+    return np.linspace(1.06, 0.88, height, dtype=np.float32)[:, None]
+
+
+def _textured(rng: Generator, layer: Layer, material: str, rows: slice, columns: slice) -> Floats:
+    """Colours of some rows and columns of a layer, with the grain of its material."""
     height, width = layer.rgba.shape[:2]
-    gain = np.ones((height, width), dtype=np.float32)
+    gain = np.float32(1)
     for name, strength, zoom in MATERIALS[material]:
-        gain += np.float32(strength) * textures.crop(name, rng, height, width, zoom=zoom)
-    # A little darker towards the ground, where less of the sky is seen.
-    gain *= np.linspace(1.06, 0.88, height, dtype=np.float32)[:, None]
-    return layer.rgba[..., :3] * gain[..., None]
+        gain = gain + np.float32(strength) * textures.crop(name, rng, height, width, zoom=zoom)[rows, columns]
+    gain *= _falloff(height)[rows]
+    return layer.rgba[rows, columns, :3] * gain[..., None]
 
 
 def window(layer: Layer, width: int, height: int) -> tuple[slice, slice, slice, slice] | None:
@@ -56,12 +63,14 @@ def lay(picture: Floats, stage: Stage, rng: Generator, layer: Layer, material: s
     if where is None:
         return
     rows, columns, inner_rows, inner_columns = where
-    colours = _textured(rng, layer, material)[inner_rows, inner_columns]
+    colours = _textured(rng, layer, material, inner_rows, inner_columns)
     clear = np.float32(math.exp(-away / stage.haze_distance))
-    colours = colours * clear + np.asarray(stage.haze, dtype=np.float32) * (1 - clear)
-    alpha = layer.rgba[inner_rows, inner_columns, 3:]
+    colours *= clear
+    colours += np.asarray(stage.haze, dtype=np.float32) * (1 - clear)
     under = picture[rows, columns]
-    picture[rows, columns] = under + alpha * (colours - under)
+    colours -= under
+    colours *= layer.rgba[inner_rows, inner_columns, 3:]
+    under += colours
 
 
 def _darken(picture: Floats, left: int, top: int, mask: Image.Image, strength: float) -> None:
@@ -110,7 +119,7 @@ def shadow(picture: Floats, stage: Stage, layer: Layer, foot: float, strength: f
 def reflect(picture: Floats, stage: Stage, rng: Generator, layer: Layer, foot: float) -> None:
     """Mirror an object in the water below its foot line (in place), broken by ripples."""
     above = max(0, min(layer.rgba.shape[0], int(foot) - layer.top))
-    flipped = layer.rgba[:above][::-1].copy()
+    flipped = layer.rgba[:above][::-1].copy(order="K")
     if flipped.shape[0] < 2:
         return
     rows = flipped.shape[0]
@@ -122,24 +131,36 @@ def reflect(picture: Floats, stage: Stage, rng: Generator, layer: Layer, foot: f
     lay(picture, stage, rng, Layer(layer.left, int(foot), flipped), "glass", 0.0)
 
 
+@cache
+def _squared_radius(height: int, width: int) -> NDArray[np.float64]:
+    """Squared distance of each pixel (H, W) from the centre; 1 in the middle of each edge."""
+    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    return np.asarray(x * x + y * y)
+
+
 def photograph(picture: Floats, rng: Generator) -> NDArray[np.uint8]:
     """The picture as a camera would give it: lens blur, vignette, tone curve, colour cast, noise."""
     height, width = picture.shape[:2]
-    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    vignette = np.asarray(1 - rng.uniform(0.0, 0.14) * (x * x + y * y), dtype=np.float32)
+    vignette = np.asarray(1 - rng.uniform(0.0, 0.14) * _squared_radius(height, width), dtype=np.float32)
     gain = np.array([rng.normal(1, 0.02), 1.0, rng.normal(1, 0.025)]) * rng.uniform(0.88, 1.1)
-    picture = picture * (vignette[..., None] * gain.astype(np.float32))
+    picture = picture * tinted(gain.astype(np.float32), vignette)
     np.clip(picture, 0.0, 1.0, out=picture)
     contrast = np.float32(rng.uniform(0.0, 0.35))
-    picture = picture + contrast * (picture * picture * (3 - 2 * picture) - picture)
+    curve = (3 - 2 * picture) * (picture * picture)
+    curve -= picture
+    curve *= contrast
+    picture += curve
     noise = np.float32(rng.uniform(0.003, 0.014))
     grain = textures.crop("sensor", rng, height, width)
     speckle = textures.crop("sensor", rng, height, width)
     specks = (noise * 0.5) * speckle
     picture += (noise * grain)[..., None]
-    picture += np.stack([specks, -specks, specks], axis=2)
+    picture[..., ::2] += specks[..., None]
+    picture[..., 1] -= specks
     picture *= 255
-    image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
+    np.clip(picture, 0, 255, out=picture)
+    planes = picture.astype(np.uint8).transpose(2, 0, 1)
+    image = Image.merge("RGB", [Image.fromarray(plane) for plane in planes])
     blur = rng.uniform(0.0, 0.12)
     if blur > 0.02:
         # The lens: a three by three binomial-like kernel, sharp (0) to soft (0.12 on each neighbour).

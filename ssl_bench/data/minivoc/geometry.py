@@ -72,6 +72,8 @@ class Place:
         cy, sy = math.cos(self.yaw), math.sin(self.yaw)
         cp, sp = math.cos(self.pitch), math.sin(self.pitch)
         cr, sr = math.cos(self.roll), math.sin(self.roll)
+        if self.pitch == self.roll == 0.0:
+            return np.array([[cy, -sy, 0.0], [sy, cy, 0.0], [0.0, 0.0, 1.0]])
         turn = np.array([[cy, -sy, 0.0], [sy, cy, 0.0], [0.0, 0.0, 1.0]])
         lift = np.array([[cp, 0.0, -sp], [0.0, 1.0, 0.0], [sp, 0.0, cp]])
         bank = np.array([[1.0, 0.0, 0.0], [0.0, cr, -sr], [0.0, sr, cr]])
@@ -243,13 +245,12 @@ class Model:
         return self._extent
 
     def _measure(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        points = np.array(self.points)
-        radii = np.zeros(len(points))
+        points = np.array(self.points).T
+        radii: list[float] = []
         for part in self.parts:
-            if part.kind in (FLESH, BAND):
-                radii[part.start : part.start + part.count] = part.radii
+            radii += part.radii if part.kind in (FLESH, BAND) else (0.0,) * part.count
         # A band reaches out sideways only, but the excess in height is a small one.
-        return (points - radii[:, None]).min(0), (points + radii[:, None]).max(0)
+        return (points - radii).min(1), (points + radii).max(1)
 
 
 def turn(points: Sequence[Point], angle: float, about: tuple[float, float] = (0.0, 0.0)) -> list[Point]:

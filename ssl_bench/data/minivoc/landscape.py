@@ -24,6 +24,11 @@ def rgb(colour: tuple[float, ...]) -> Floats:
     return np.asarray(colour[:3], dtype=np.float32)
 
 
+def tinted(colour: Floats, gain: Floats) -> Floats:
+    """colour * gain[..., None] for a colour (3,) and a gain (H, W); see `stage.blank` for its layout."""
+    return (colour[:, None, None] * gain).transpose(1, 2, 0)
+
+
 def blend(picture: Floats, rows: slice, alpha: Floats, colour: Floats) -> None:
     """Lay a colour (broadcast) over some rows with an opacity (rows, W)."""
     under = picture[rows]
@@ -44,7 +49,7 @@ def sky(rng: Generator, stage: Stage, picture: Floats) -> None:
             rng.uniform(0.0, 1.5),
         )
     t = (np.linspace(0.0, 1.0, rows)[:, None] ** rng.uniform(0.8, 1.8)).astype(np.float32)
-    colours = rgb(top) + t[..., None] * (rgb(stage.haze) - rgb(top))
+    colours = rgb(top) + tinted(rgb(stage.haze) - rgb(top), t)
     # Five rows more than needed: a cloud is lit by how much of it lies above.
     puffs = textures.crop("cloud", rng, rows + 5, stage.width) + 0.35 * textures.crop(
         "soft", rng, rows + 5, stage.width
@@ -54,7 +59,7 @@ def sky(rng: Generator, stage: Stage, picture: Floats) -> None:
     lit = 0.97 - 0.13 * np.clip(above + 0.3, 0.0, 1.6)
     if not stage.sunny:
         lit *= np.float32(rng.uniform(0.75, 0.95))
-    picture[:rows] = colours + alpha[..., None] * (lit[..., None] * rgb((1.0, 0.99, 0.97)) - colours)
+    picture[:rows] = colours + alpha[..., None] * (tinted(rgb((1.0, 0.99, 0.97)), lit) - colours)
 
 
 @dataclass(frozen=True)
@@ -104,12 +109,12 @@ def plain(
     shape = (ground.rows.stop - ground.rows.start, stage.width)
     fine = fine + 0.3 * textures.crop("grain", rng, *shape)
     gain = 1 + np.float32(blotch) * wide + np.float32(rough) * fine
-    colours = rgb(colour) * gain[..., None]
+    colours = tinted(rgb(colour), gain)
     if second is not None:
         part = np.clip(
             0.35 + 0.35 * ground.sample("earth", rng, 9.0 / max(stage.camera.height, 0.3), focal * 3), 0, 1
         )
-        colours = colours + part[..., None] * (rgb(second) * gain[..., None] - colours)
+        colours = colours + part[..., None] * (tinted(rgb(second), gain) - colours)
     # Woods or houses end the ground before the haze has swallowed it.
     clear = np.maximum(textures.fading(ground.away / np.float32(stage.haze_distance)), np.float32(0.62))[
         ..., None
@@ -138,7 +143,7 @@ def water(rng: Generator, stage: Stage, ground: Ground, picture: Floats) -> None
     waves = (0.6 * wide + 0.8 * fine) * (0.35 + 0.65 * t)
     mirror = np.clip(0.72 - 0.5 * t + np.float32(rng.uniform(0.08, 0.2)) * waves, 0.05, 0.95)
     light = rgb(stage.haze) * np.float32(0.92)
-    picture[ground.rows] = rgb(deep) + mirror[..., None] * (light - rgb(deep))
+    picture[ground.rows] = rgb(deep) + tinted(light - rgb(deep), mirror)
     glints = np.clip(waves - 1.5, 0.0, 1.0) * np.float32(0.7 if stage.sunny else 0.2)
     picture[ground.rows] += glints[..., None]
 
@@ -163,7 +168,7 @@ def _fill_below(
     alpha = np.clip(y - top[None, :] + 0.5, 0.0, 1.0)
     noise = textures.crop(grain, rng, last - first, stage.width)
     shaded = np.clip(1.08 - 0.25 * (y - top[None, :]) / max(base - float(top.min()), 1.0), 0.7, 1.2)
-    near = rgb(colour) * (shaded + np.float32(rough) * noise)[..., None]
+    near = tinted(rgb(colour), shaded + np.float32(rough) * noise)
     colours = rgb(stage.haze) + np.float32(clear) * (near - rgb(stage.haze))
     blend(picture, slice(first, last), np.asarray(alpha, dtype=np.float32), colours)
 
@@ -207,7 +212,7 @@ def tree(
     alpha = np.clip((0.82 - u * u - y * y + 0.3 * lumps + 0.14 * leaves) * 5, 0.0, 1.0)
     sun = np.float32(stage.light.towards[0])
     gain = 0.9 - 0.22 * y + 0.16 * u * sun + 0.14 * leaves + 0.12 * lumps
-    near = rgb(shade_of_wood(rng)) * gain[..., None]
+    near = tinted(rgb(shade_of_wood(rng)), gain)
     colours = rgb(stage.haze) + np.float32(clear) * (near - rgb(stage.haze))
     under = picture[r0:r1, c0:c1]
     picture[r0:r1, c0:c1] = under + alpha[..., None] * (colours - under)
@@ -242,7 +247,7 @@ def _house(
     noise = textures.crop("soft", rng, base - r0, c1 - c0) + 0.4 * textures.crop(
         "grain", rng, base - r0, c1 - c0
     )
-    front = rgb(wall) * (1 + np.float32(0.05) * noise)[..., None]
+    front = tinted(rgb(wall), 1 + np.float32(0.05) * noise)
     storey = max(8, int((base - top) / rng.integers(2, 7)))
     bay = max(6, int(storey * rng.uniform(0.55, 0.95)))
     y = (np.arange(r0, base) - top)[:, None] % storey
@@ -250,9 +255,9 @@ def _house(
     rows = (y > storey * 0.25) & (y < storey * 0.78)
     panes = rows & (x > bay * 0.27) & (x < bay * 0.75)
     frames = (y > storey * 0.2) & (y < storey * 0.84) & (x > bay * 0.2) & (x < bay * 0.82)
-    front[frames] = rgb(shade(wall, 1.18))
+    np.copyto(front, rgb(shade(wall, 1.18)), where=frames[..., None])
     glass = 0.16 + 0.14 * (y / storey) * np.ones_like(x) + 0.05 * noise
-    front[panes] = (glass[..., None] * rgb((0.85, 1.0, 1.15)))[panes]
+    np.copyto(front, tinted(rgb((0.85, 1.0, 1.15)), glass), where=panes[..., None], casting="same_kind")
     front[: max(1, storey // 9)] *= np.float32(0.75)
     colours = rgb(stage.haze) + np.float32(clear) * (front - rgb(stage.haze))
     picture[r0:base, c0:c1] = colours

@@ -21,19 +21,20 @@ from ssl_bench.data.minivoc.landscape import (
     rgb,
     shade_of_wood,
     sky,
+    tinted,
     tree,
     treeline,
     water,
 )  # fmt: skip
 from ssl_bench.data.minivoc.palette import STEEL, WOOD, Rgb, pick, shade
-from ssl_bench.data.minivoc.stage import Actor, Floats, Set, Stage
+from ssl_bench.data.minivoc.stage import Actor, Floats, Set, Stage, blank
 
 _ASPHALT: tuple[Rgb, ...] = ((0.34, 0.34, 0.35), (0.44, 0.43, 0.42), (0.28, 0.29, 0.31), (0.5, 0.48, 0.45))
 _PAVING: tuple[Rgb, ...] = ((0.56, 0.54, 0.51), (0.62, 0.58, 0.52), (0.48, 0.47, 0.46), (0.58, 0.48, 0.42))
 
 
 def _blank(stage: Stage) -> Floats:
-    return np.full((stage.height, stage.width, 3), stage.haze, dtype=np.float32)
+    return blank(stage.height, stage.width, stage.haze)
 
 
 def _rise(rng: Generator, stage: Stage, low: float, high: float) -> float:
@@ -138,7 +139,7 @@ def _lane(rng: Generator, stage: Stage, ground: Ground, picture: Floats, half: f
     across = across - np.float32(offset)
     texture = 1 + 0.05 * ground.sample("soft", rng, 8.0, stage.camera.focal * 3)
     texture = texture + 0.05 * textures.crop("grain", rng, *across.shape)
-    surface = rgb(pick(rng, _ASPHALT, 0.02)) * texture[..., None]
+    surface = tinted(rgb(pick(rng, _ASPHALT, 0.02)), texture)
     pixel = ground.away / np.float32(stage.camera.focal)
     soft = np.maximum(
         pixel * (1 + ground.away / np.float32(stage.camera.height) * abs(math.cos(stage.road))), 0.02
@@ -237,8 +238,8 @@ def _tracks(rng: Generator, stage: Stage, ground: Ground, picture: Floats) -> No
         + 0.16 * ground.sample("grain", rng, 12.0, stage.camera.focal * 2)
         + 0.1 * textures.crop("grain", rng, *across.shape)
     )
-    stones = (
-        rgb(pick(rng, ((0.45, 0.41, 0.37), (0.4, 0.36, 0.33), (0.5, 0.48, 0.45)), 0.02)) * gravel[..., None]
+    stones = tinted(
+        rgb(pick(rng, ((0.45, 0.41, 0.37), (0.4, 0.36, 0.33), (0.5, 0.48, 0.45)), 0.02)), gravel
     )
     clear = textures.fading(ground.away / np.float32(stage.haze_distance))
     pixel = ground.away / np.float32(stage.camera.focal)
@@ -291,8 +292,8 @@ def airfield(rng: Generator, stage: Stage) -> Set:
         )
         joints = (np.mod(ground.right, 7.0) < 0.15) | (np.mod(ground.away, 7.0) < 0.2)
         texture = texture - 0.08 * joints
-        concrete = (
-            rgb(pick(rng, ((0.6, 0.6, 0.58), (0.5, 0.5, 0.5), (0.66, 0.64, 0.6)), 0.02)) * texture[..., None]
+        concrete = tinted(
+            rgb(pick(rng, ((0.6, 0.6, 0.58), (0.5, 0.5, 0.5), (0.66, 0.64, 0.6)), 0.02)), texture
         )
         apron = np.broadcast_to(np.asarray(ground.away < far, dtype=np.float32), ground.right.shape)
         blend(picture, ground.rows, apron, concrete)
@@ -330,7 +331,7 @@ def _terrace(rng: Generator, stage: Stage, ground: Ground, picture: Floats) -> N
         + 0.07 * ground.sample("earth", rng, 14.0, stage.camera.focal * 2)
         + 0.05 * textures.crop("grain", rng, *ground.right.shape)
     )
-    slabs = rgb(pick(rng, _PAVING, 0.03)) * (texture - 0.22 * joints)[..., None]
+    slabs = tinted(rgb(pick(rng, _PAVING, 0.03)), texture - 0.22 * joints)
     inside = np.broadcast_to(
         np.asarray(ground.away < stage.anchor[1] * 1.4, dtype=np.float32), ground.right.shape
     )

@@ -54,14 +54,13 @@ SKY: Rgb = (0.55, 0.62, 0.68)
 
 def shade(colour: Colour, factor: float) -> Colour:
     """A colour made darker (factor below 1) or lighter, its opacity kept."""
-    red, green, blue = (min(1.0, max(0.0, c * factor)) for c in colour[:3])
-    return (red, green, blue, *colour[3:])
+    red, green, blue = colour[0] * factor, colour[1] * factor, colour[2] * factor
+    return (min(1.0, max(0.0, red)), min(1.0, max(0.0, green)), min(1.0, max(0.0, blue)), *colour[3:])
 
 
 def mix(a: Colour, b: Colour, part: float) -> Rgb:
     """The colour `part` of the way from a to b."""
-    red, green, blue = (x + part * (y - x) for x, y in zip(a[:3], b[:3], strict=True))
-    return red, green, blue
+    return a[0] + part * (b[0] - a[0]), a[1] + part * (b[1] - a[1]), a[2] + part * (b[2] - a[2])
 
 
 def pick(rng: Generator, colours: Sequence[Rgb], spread: float = 0.04) -> Rgb:

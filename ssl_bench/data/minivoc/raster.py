@@ -29,6 +29,9 @@ from ssl_bench.data.minivoc.geometry import (
 )
 
 OVERSAMPLE = 2
+Ink = tuple[int, int, int, int]
+"""An 8-bit fill: red, green and blue multiplied by the opacity, and the opacity."""
+
 _STRIPS = tuple(math.radians(a) for a in (-90, -64, -44, -26, -9, 9, 26, 44, 64, 90))
 # Nested tones of a limb: part of the radius, shift towards the light in radii, and how much of the direct light
 # the tone gets. Small limbs make do with every second one.
@@ -46,20 +49,38 @@ class Light:
     colour: tuple[float, float, float]
     ambient: tuple[float, float, float]
 
-    def tone(self, colour: Colour, lambert: float) -> tuple[int, int, int, int]:
-        """An 8-bit RGBA fill of a surface that receives `lambert` (0..1) of the direct light."""
-        alpha = int(255 * colour[3]) if len(colour) > 3 else 255
+    def tone(self, colour: Colour, lambert: float, glow: float = 0.0) -> Ink:
+        """The fill of a surface that receives `lambert` (0..1) of the direct light; glow 1 is not shaded."""
         ambient, direct = self.ambient, self.colour
         # Written out because it runs a hundred times a picture; colours and light are never negative.
         red = int(255 * colour[0] * (ambient[0] + lambert * direct[0]))
         green = int(255 * colour[1] * (ambient[1] + lambert * direct[1]))
         blue = int(255 * colour[2] * (ambient[2] + lambert * direct[2]))
-        return min(255, red), min(255, green), min(255, blue), alpha
+        if red > 255:
+            red = 255
+        if green > 255:
+            green = 255
+        if blue > 255:
+            blue = 255
+        if glow:
+            red = int(red + glow * (255 * colour[0] - red))
+            green = int(green + glow * (255 * colour[1] - green))
+            blue = int(blue + glow * (255 * colour[2] - blue))
+        if len(colour) == 3:
+            return red, green, blue, 255
+        alpha = int(255 * colour[3])
+        return _times(red, alpha), _times(green, alpha), _times(blue, alpha), alpha
+
+
+def _times(value: int, alpha: int) -> int:
+    """value * alpha / 255, rounded as Pillow does when it makes RGBa of RGBA."""
+    product = value * alpha + 128
+    return (product + (product >> 8)) >> 8
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A drawn object: left/top in image pixels and straight-alpha RGBA (H, W, 4) in 0..1, float32."""
+    """A drawn object: left/top in image pixels and straight-alpha RGBA (H, W, 4) in 0..1, as planes in memory."""
 
     left: int
     top: int
@@ -67,11 +88,18 @@ class Layer:
 
 
 class _Sheet:
-    """Drawing state: where the projected points are and what to draw them on."""
+    """Drawing state: where the projected points are and what to draw them on.
+
+    ImageDraw's own methods spend far more time on their arguments than on the pixels of shapes this small, and
+    a picture has hundreds of them; so its drawing core is called directly, with inks that it made.
+    """
 
     def __init__(self, size: tuple[int, int], light: Light) -> None:
-        self.image = Image.new("RGBA", size, (0, 0, 0, 0))
+        # RGBa, which has its colours multiplied by their opacity, is what Pillow reduces RGBA by way of.
+        self.image = Image.new("RGBa", size, (0, 0, 0, 0))
         self.draw = ImageDraw.Draw(self.image)
+        core = self.draw.draw
+        self.ink, self.polygon, self.ellipse = core.draw_ink, core.draw_polygon, core.draw_ellipse
         self.light = light
         right, away, up = light.towards
         flat = math.hypot(right, up) or 1.0
@@ -80,16 +108,7 @@ class _Sheet:
 
     def face(self, part: Part, where: Pixels, lambert: float) -> None:
         """Fill a polygon."""
-        fill = self.light.tone(part.colour, lambert)
-        if part.glow:
-            fill = self._glowing(part, fill)
-        self.draw.polygon(where, fill=fill)
-
-    def _glowing(self, part: Part, fill: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-        red, green, blue = (
-            int(f + part.glow * (255 * c - f)) for c, f in zip(part.colour, fill, strict=False)
-        )
-        return red, green, blue, fill[3]
+        self.polygon(where, self.ink(self.light.tone(part.colour, lambert, part.glow)), 1)
 
     def flesh(self, part: Part, where: Pixels, radii: list[float]) -> None:
         """Draw a union of tapered capsules, tone by tone, so that no seams show between them."""
@@ -100,43 +119,50 @@ class _Sheet:
                 self.draw.line((where[i], where[j]), fill=fill, width=max(1, round(radii[i] + radii[j])))
             return
         if part.glow:
-            fill = self._glowing(part, self.light.tone(part.colour, 0.45))
-            for i, j in part.links:
-                self._hull(*where[i], radii[i], *where[j], radii[j], fill)
+            ink = self.ink(self.light.tone(part.colour, 0.45, part.glow))
+            self._hulls([(x, y, r) for (x, y), r in zip(where, radii, strict=True)], part.links, ink)
             return
         sx, sy = self.shift
         for size, shift, lambert in _TONES if biggest > 3.5 else _FEW_TONES:
-            fill = self.light.tone(part.colour, lambert)
+            ink = self.ink(self.light.tone(part.colour, lambert))
             at = [
                 (x + sx * r * shift, y + sy * r * shift, r * size)
                 for (x, y), r in zip(where, radii, strict=True)
             ]
-            for i, j in part.links:
-                self._hull(*at[i], *at[j], fill)
+            self._hulls(at, part.links, ink)
 
-    def _hull(
-        self, ax: float, ay: float, ra: float, bx: float, by: float, rb: float, fill: tuple[int, ...]
+    def _hulls(
+        self, discs: list[tuple[float, float, float]], links: tuple[tuple[int, int], ...], ink: int
     ) -> None:
-        """Two discs and the quadrilateral between them."""
-        ellipse = self.draw.ellipse
-        ellipse((ax - ra, ay - ra, ax + ra, ay + ra), fill=fill)
-        dx, dy = bx - ax, by - ay
-        length = math.hypot(dx, dy)
-        if length < 0.5:
-            if rb > ra:
-                ellipse((bx - rb, by - rb, bx + rb, by + rb), fill=fill)
-            return
-        ellipse((bx - rb, by - rb, bx + rb, by + rb), fill=fill)
-        nx, ny = -dy / length, dx / length
-        self.draw.polygon(
-            (
-                (ax + nx * ra, ay + ny * ra),
-                (bx + nx * rb, by + ny * rb),
-                (bx - nx * rb, by - ny * rb),
-                (ax - nx * ra, ay - ny * ra),
-            ),
-            fill=fill,
-        )
+        """Pairs of discs (x, y, radius), each with the quadrilateral between the two."""
+        ellipse, polygon = self.ellipse, self.polygon
+        drawn = set()
+        for i, j in links:
+            ax, ay, ra = discs[i]
+            bx, by, rb = discs[j]
+            if i not in drawn:
+                ellipse((ax - ra, ay - ra, ax + ra, ay + ra), ink, 1)
+                drawn.add(i)
+            dx, dy = bx - ax, by - ay
+            length = math.hypot(dx, dy)
+            if length < 0.5 and rb <= ra:
+                continue
+            if j not in drawn:
+                ellipse((bx - rb, by - rb, bx + rb, by + rb), ink, 1)
+                drawn.add(j)
+            if length < 0.5:
+                continue
+            nx, ny = -dy / length, dx / length
+            polygon(
+                (
+                    (ax + nx * ra, ay + ny * ra),
+                    (bx + nx * rb, by + ny * rb),
+                    (bx - nx * rb, by - ny * rb),
+                    (ax - nx * ra, ay - ny * ra),
+                ),
+                ink,
+                1,
+            )
 
     def band(self, part: Part, where: Pixels, radii: tuple[float, float], tilts: tuple[float, float]) -> None:
         """Draw a band of a surface of revolution: vertical strips, then its upper rim."""
@@ -149,18 +175,18 @@ class _Sheet:
             sp, sq, cp, cq = math.sin(p), math.sin(q), math.cos(p), math.cos(q)
             middle = (p + q) / 2
             lambert = max(0.0, right * math.sin(middle) + front * math.cos(middle))
-            self.draw.polygon(
+            self.polygon(
                 (
                     (ax + ra * sp, ay + ta * cp),
                     (ax + ra * sq, ay + ta * cq),
                     (bx + rb * sq, by + tb * cq),
                     (bx + rb * sp, by + tb * cp),
                 ),
-                fill=self.light.tone(part.colour, min(1.0, lambert)),
+                self.ink(self.light.tone(part.colour, min(1.0, lambert))),
+                1,
             )
         if tb > 0.6:
-            fill = self.light.tone(part.colour, 0.6)
-            self.draw.ellipse((bx - rb, by - tb, bx + rb, by + tb), fill=fill)
+            self.ellipse((bx - rb, by - tb, bx + rb, by + tb), self.ink(self.light.tone(part.colour, 0.6)), 1)
 
     def line(self, part: Part, where: Pixels, width: float) -> None:
         """Draw a polyline."""
@@ -197,17 +223,23 @@ def _lighting(
     first = np.array([p.start for p in parts])
     second = np.array([p.start + min(1, p.count - 1) for p in parts])
     third = np.array([p.start + min(2, p.count - 1) for p in parts])
-    normals = np.cross(world[second] - world[first], world[third] - world[first])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    looking = world[first] - eye
+    corner = world[first]
+    ax, ay, az = (world[second] - corner).T
+    bx, by, bz = (world[third] - corner).T
+    nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    length = np.maximum(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-12)
+    lx, ly, lz = (corner - eye).T
     outward = turned(np.array([p.facing or (0.0, 0.0, 0.0) for p in parts]), rotation)
+    ox, oy, oz = outward.T
     given = np.array([p.facing is not None for p in parts])
-    hidden = given & ((outward * looking).sum(1) >= 0)
+    hidden = given & (ox * lx + oy * ly + oz * lz >= 0)
     # Normals are oriented by `facing` where it is given and towards the viewer otherwise.
-    reference = np.where(given[:, None], outward, -looking)
-    normals *= np.where((normals * reference).sum(1) < 0, -1.0, 1.0)[:, None]
-    towards = (normals * np.array(light.towards)).sum(1)
-    lambert = np.maximum(towards, 0.0) + 0.12 * np.maximum(normals[:, 2], 0.0)
+    nx, ny, nz = nx / length, ny / length, nz / length
+    rx, ry, rz = np.where(given, outward.T, -np.array((lx, ly, lz)))
+    away = nx * rx + ny * ry + nz * rz < 0
+    right, deep, up = light.towards
+    towards = nx * right + ny * deep + nz * up
+    lambert = np.maximum(np.where(away, -towards, towards), 0.0) + 0.12 * np.maximum(np.where(away, -nz, nz), 0.0)
     return hidden.tolist(), lambert.tolist()
 
 
@@ -224,9 +256,8 @@ def draw_model(
     # What would come too near the lens is pressed back; the distortion lies outside the picture.
     world[:, 1] = np.maximum(world[:, 1], 0.3 * place.away)
     pixels, scale = camera.project(world)
-    reach = np.zeros(len(scale))
-    for part in model.parts:
-        reach[part.start : part.start + part.count] = max(part.radii)
+    # Parts lie one after another in the list of points.
+    reach = np.repeat([max(part.radii) for part in model.parts], [part.count for part in model.parts])
     reach = reach * scale + 1.5
     width, height = frame
     left = max(-width, math.floor((pixels[:, 0] - reach).min()))
@@ -242,8 +273,11 @@ def draw_model(
     sheet = _Sheet(((right - left) * OVERSAMPLE, (bottom - top) * OVERSAMPLE), light)
     tilt = ((camera.height - world[:, 2]) / world[:, 1]).tolist()
     _draw_parts(sheet, model, order, where, (scale * OVERSAMPLE).tolist(), tilt, lambert)
-    reduced = sheet.image.reduce(OVERSAMPLE)
-    return Layer(left, top, np.asarray(reduced, dtype=np.float32) / np.float32(255))
+    reduced = sheet.image.reduce(OVERSAMPLE).convert("RGBA")
+    rgba = np.empty((4, bottom - top, right - left), dtype=np.float32)
+    rgba[...] = np.asarray(reduced).transpose(2, 0, 1)
+    rgba /= np.float32(255)
+    return Layer(left, top, rgba.transpose(1, 2, 0))
 
 
 def _draw_parts(

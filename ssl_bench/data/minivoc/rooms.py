@@ -13,7 +13,7 @@ from numpy.random import Generator
 from PIL import Image, ImageFilter
 
 from ssl_bench.data.minivoc import textures
-from ssl_bench.data.minivoc.landscape import Ground, blend, ground_of, rgb
+from ssl_bench.data.minivoc.landscape import Ground, blend, ground_of, rgb, tinted
 from ssl_bench.data.minivoc.palette import CLOTH, WOOD, Rgb, mix, pick, shade, vivid
 from ssl_bench.data.minivoc.stage import Floats, Set, Stage
 
@@ -25,7 +25,7 @@ _PLASTER: tuple[Rgb, ...] = (
 
 @dataclass(frozen=True)
 class Wall:
-    """u and z in metres for every pixel (H, W); side is 1 on a side wall and 0 on the back wall."""
+    """z in metres for every pixel (H, W), u in metres for every column (1, W); side is 1 on a side wall, else 0."""
 
     u: Floats
     z: Floats
@@ -55,8 +55,7 @@ def _wall_of(rng: Generator, stage: Stage) -> Wall:
         side = beyond.astype(np.float32)
     y = np.arange(stage.height, dtype=np.float32)[:, None] + 0.5
     z = np.float32(camera.height) - (y - np.float32(camera.horizon)) * distance / np.float32(camera.focal)
-    shape = z.shape
-    return Wall(np.broadcast_to(u, shape), z, np.broadcast_to(side, shape))
+    return Wall(u[None, :], z, side[None, :])
 
 
 def _lay(picture: Floats, alpha: Floats, colour: Floats) -> None:
@@ -76,7 +75,7 @@ def _plaster(rng: Generator, stage: Stage, wall: Wall) -> Floats:
         brick = np.mod(wall.u + 0.12 * (np.mod(wall.z, 0.16) < 0.08), 0.24) < 0.02
         gain = gain * (1 - 0.18 * (brick | (np.mod(wall.z, 0.08) < 0.012)))
         colour = pick(rng, ((0.62, 0.36, 0.27), (0.78, 0.74, 0.7)))
-    return np.asarray(rgb(colour) * gain[..., None], dtype=np.float32)
+    return np.asarray(tinted(rgb(colour), gain), dtype=np.float32)
 
 
 def _window(rng: Generator, wall: Wall, picture: Floats, u: float, width: float) -> None:
@@ -85,13 +84,14 @@ def _window(rng: Generator, wall: Wall, picture: Floats, u: float, width: float)
     _lay(picture, wall.panel(u - 0.07, u + width + 0.07, low - 0.07, high + 0.07), rgb((0.9, 0.89, 0.86)))
     day = rng.random() < 0.8
     above, below = ((0.86, 0.92, 0.97), (0.55, 0.66, 0.5)) if day else ((0.1, 0.12, 0.2), (0.06, 0.07, 0.1))
-    t = np.clip((wall.z - low) / (high - low) * 1.6 - 0.5, 0, 1)[..., None]
-    _lay(picture, wall.panel(u, u + width, low, high), rgb(below) + t * (rgb(above) - rgb(below)))
+    t = np.clip((wall.z - low) / (high - low) * 1.6 - 0.5, 0, 1)
+    view = rgb(below) + tinted(rgb(above) - rgb(below), t)
+    _lay(picture, wall.panel(u, u + width, low, high), view)
     bar = u + width / 2
     _lay(picture, wall.panel(bar - 0.025, bar + 0.025, low, high), rgb((0.88, 0.87, 0.84)))
     if rng.random() < 0.6:
         folds = (1 + 0.14 * np.sin(wall.u.astype(np.float64) * 40)).astype(np.float32)
-        cloth = np.asarray(rgb(pick(rng, CLOTH)) * folds[..., None])
+        cloth = tinted(rgb(pick(rng, CLOTH)), folds)
         for edge in (u - 0.25, u + width - 0.12):
             _lay(picture, wall.panel(edge, edge + 0.37, low - 0.5, high + 0.15), cloth)
 
@@ -104,9 +104,9 @@ def _picture_frame(rng: Generator, wall: Wall, picture: Floats, u: float) -> Non
         wall.panel(u - 0.04, u + width + 0.04, low - 0.04, low + height + 0.04),
         rgb(shade(pick(rng, WOOD), 0.7)),
     )
-    t = np.clip((wall.z - low) / height, 0, 1)[..., None]
+    t = np.clip((wall.z - low) / height, 0, 1)
     a, b = rgb(mix(vivid(rng), (0.8, 0.78, 0.7), 0.5)), rgb(mix(vivid(rng), (0.6, 0.6, 0.55), 0.5))
-    _lay(picture, wall.panel(u, u + width, low, low + height), a + t * (b - a))
+    _lay(picture, wall.panel(u, u + width, low, low + height), a + tinted(b - a, t))
 
 
 def _shelf(rng: Generator, wall: Wall, picture: Floats, u: float) -> None:
@@ -139,10 +139,10 @@ def _kitchen(rng: Generator, wall: Wall, picture: Floats) -> None:
     """Cupboards, a worktop and tiles along the whole wall."""
     front = pick(rng, (*WOOD, (0.88, 0.87, 0.84), (0.5, 0.58, 0.55)))
     tiles = 1 - 0.1 * ((np.mod(wall.u, 0.15) < 0.012) | (np.mod(wall.z, 0.15) < 0.012))
-    _lay(picture, wall.panel(-9, 9, 0.9, 1.4), rgb(pick(rng, _PLASTER)) * tiles[..., None])
+    _lay(picture, wall.panel(-9, 9, 0.9, 1.4), tinted(rgb(pick(rng, _PLASTER)), tiles))
     doors = 1 - 0.3 * (np.mod(wall.u, 0.6) < 0.02)
     for low, high in ((0.08, 0.86), (1.4, 2.1)):
-        _lay(picture, wall.panel(-9, 9, low, high), rgb(front) * doors[..., None])
+        _lay(picture, wall.panel(-9, 9, low, high), tinted(rgb(front), doors))
     _lay(picture, wall.panel(-9, 9, 0.86, 0.91), rgb(shade(pick(rng, WOOD), 0.7)))
     knobs = (np.mod(wall.u + 0.1, 0.6) < 0.04) & (np.mod(wall.z, 0.7) > 0.6)
     _lay(picture, wall.panel(-9, 9, 0.08, 0.86) * knobs, rgb((0.75, 0.75, 0.74)))
@@ -185,7 +185,7 @@ def _floor(rng: Generator, stage: Stage, ground: Ground) -> Floats:
         grain = ground.sample("wood", rng, 60.0, focal * 2)
         joint = np.mod(across, width) < 0.012
         gain = 1 + tone + 0.07 * grain - 0.25 * joint
-        return np.asarray(rgb(wood) * gain[..., None], dtype=np.float32)
+        return np.asarray(tinted(rgb(wood), gain), dtype=np.float32)
     if chance < 0.7:
         size = rng.uniform(0.2, 0.5)
         checks = (np.floor(ground.right / size) + np.floor(ground.away / size)).astype(int) % 2
@@ -194,7 +194,7 @@ def _floor(rng: Generator, stage: Stage, ground: Ground) -> Floats:
         joint = (np.mod(ground.right, size) < 0.02) | (np.mod(ground.away, size) < 0.02)
         gain = 1 + 0.05 * ground.sample("earth", rng, 30.0, focal * 2) - 0.15 * joint
         return np.asarray(
-            (rgb(a) + checks[..., None] * (rgb(b) - rgb(a))) * gain[..., None], dtype=np.float32
+            (rgb(a) + tinted(rgb(b) - rgb(a), checks)) * gain[..., None], dtype=np.float32
         )
     carpet = pick(rng, (*CLOTH[:2], (0.6, 0.52, 0.42), (0.45, 0.42, 0.4), (0.5, 0.3, 0.26)), 0.04)
     gain = (
@@ -202,7 +202,7 @@ def _floor(rng: Generator, stage: Stage, ground: Ground) -> Floats:
         + 0.06 * ground.sample("grain", rng, 90.0, focal * 2)
         + 0.05 * ground.sample("soft", rng, 12.0, focal * 3)
     )
-    return np.asarray(rgb(carpet) * gain[..., None], dtype=np.float32)
+    return np.asarray(tinted(rgb(carpet), gain), dtype=np.float32)
 
 
 def _rug(rng: Generator, stage: Stage, ground: Ground, floor: Floats) -> None:
@@ -216,8 +216,8 @@ def _rug(rng: Generator, stage: Stage, ground: Ground, floor: Floats) -> None:
     r = np.maximum(np.abs(du), np.abs(dv)) if rng.random() < 0.6 else np.sqrt(du * du + dv * dv)
     colour, border = mix(vivid(rng), (0.6, 0.5, 0.45), 0.5), mix(vivid(rng), (0.8, 0.75, 0.65), 0.6)
     weave = 1 + 0.07 * ground.sample("grain", rng, 80.0, stage.camera.focal * 2)
-    pattern = np.where(((r > 0.8) & (r < 0.9)) | (np.mod(r, 0.34) < 0.05), 1.0, 0.0)[..., None]
-    pixels = (rgb(colour) + pattern * (rgb(border) - rgb(colour))) * weave[..., None]
+    pattern = np.where(((r > 0.8) & (r < 0.9)) | (np.mod(r, 0.34) < 0.05), 1.0, 0.0)
+    pixels = (rgb(colour) + tinted(rgb(border) - rgb(colour), pattern)) * weave[..., None]
     alpha = (r < 1.0).astype(np.float32)[..., None]
     floor += alpha * (pixels.astype(np.float32) - floor)
 
@@ -267,16 +267,15 @@ def table_top(rng: Generator, stage: Stage) -> Set:
     picture = _plaster(rng, behind, scaled)
     _furnish(rng, behind, scaled, picture, bool(rng.random() < 0.3))
     soft = Image.fromarray(np.asarray(np.clip(picture, 0, 1) * 255, dtype=np.uint8))
-    picture = np.asarray(
-        soft.filter(ImageFilter.BoxBlur(rng.uniform(1.5, 4.5))), dtype=np.float32
-    ) / np.float32(255)
+    picture[...] = np.asarray(soft.filter(ImageFilter.BoxBlur(rng.uniform(1.5, 4.5))))
+    picture /= np.float32(255)
     ground = ground_of(stage)
     if ground is None:
         return Set(picture)
     wood = pick(rng, (*WOOD, (0.86, 0.84, 0.8), (0.3, 0.32, 0.34)), 0.03)
     grain = ground.sample("wood", rng, 420.0 * 0.25 / max(stage.camera.height, 0.05), stage.camera.focal * 3)
     gain = 1 + 0.1 * grain + 0.04 * textures.crop("soft", rng, *ground.right.shape)
-    top = np.asarray(rgb(wood) * gain[..., None], dtype=np.float32)
+    top = np.asarray(tinted(rgb(wood), gain), dtype=np.float32)
     far = stage.wall
     gloss = np.clip(ground.away / np.float32(far), 0, 1)[..., None] ** 3 * np.float32(rng.uniform(0.0, 0.35))
     top = top + gloss * (rgb((0.85, 0.85, 0.83)) - top)

@@ -11,6 +11,7 @@ object where two meet. An object's box is the extent of its visible pixels and t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
@@ -66,11 +67,15 @@ def scene_generator(seed: int, split: str, index: int, attempt: int = 0) -> Gene
 def focus_class(seed: int, split: str, index: int) -> str:
     """The class a scene is about: each block of 20 scenes has each class once, in an order of its own."""
     block, position = divmod(index, len(VOC_CLASSES))
+    return VOC_CLASSES[_block_order(seed, split, block)[position]]
+
+
+@lru_cache(maxsize=64)
+def _block_order(seed: int, split: str, block: int) -> tuple[int, ...]:
+    """The order of the classes in a block of scenes."""
     entropy = (GENERATOR_VERSION, seed, SPLITS.index(split), block, 1 << 20)
-    order = np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy))).permutation(
-        len(VOC_CLASSES)
-    )
-    return VOC_CLASSES[order[position]]
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
+    return tuple(rng.permutation(len(VOC_CLASSES)).tolist())
 
 
 def _grown(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -112,16 +117,24 @@ def _contrast(image: NDArray[np.uint8], region: NDArray[np.bool_]) -> float:
     around = _grown(_grown(_grown(region))) & ~region
     if not around.any():
         return 1.0
-    (mean, spread), (outer_mean, outer_spread) = _statistics(image[region]), _statistics(image[around])
+    values = image.transpose(2, 0, 1).reshape(3, -1).astype(np.float64)
+    values = np.concatenate([values, values * values])
+    (mean, spread), (outer_mean, outer_spread) = _statistics(values, region), _statistics(values, around)
     difference = np.abs(mean - outer_mean) + np.abs(spread - outer_spread)
     return float(np.sqrt((difference * difference).sum() / 3) / 255)
 
 
-def _statistics(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation (3,) of pixels (n, 3), from sums that are exact."""
-    values = pixels.astype(np.int32)
-    mean = values.sum(0) / len(values)
-    variance = (values * values).sum(0) / len(values) - mean * mean
+def _statistics(
+    values: NDArray[np.float64], region: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation (3,) of some of the pixels, from all values and their squares (6, n).
+
+    The sums are of whole numbers far below 2**53, hence exact in whatever order a processor adds them.
+    """
+    chosen = region.reshape(-1).astype(np.float64)
+    means = (values @ chosen) / np.count_nonzero(region)
+    mean = means[:3]
+    variance = means[3:] - mean * mean
     return mean, np.sqrt(np.maximum(variance, 0.0))
 
 

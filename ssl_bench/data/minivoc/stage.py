@@ -62,6 +62,18 @@ class Set:
     decor: list[Actor] = field(default_factory=list)
 
 
+def blank(height: int, width: int, colour: Rgb) -> Floats:
+    """A picture (H, W, 3) of one colour.
+
+    In memory the three colours are planes: arithmetic with an opacity or a gain (H, W, 1) then runs along whole
+    planes instead of three numbers at a time, which is several times faster. What is made from a picture by
+    arithmetic keeps its layout.
+    """
+    planes = np.empty((3, height, width), dtype=np.float32)
+    planes[:] = np.asarray(colour, dtype=np.float32)[:, None, None]
+    return planes.transpose(1, 2, 0)
+
+
 def pose_name(yaw: float) -> str:
     """VOC's word for a yaw: Right, Rear, Left or Frontal."""
     quarter = round(yaw / (math.pi / 2)) % 4
