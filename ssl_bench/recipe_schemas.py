@@ -58,7 +58,7 @@ class ResizeSettings(Settings):
 class InputSettings(Settings):
     """Random square crops of `size` pixels, mirrored with probability one half if `flip`."""
 
-    size: Annotated[int, Field(ge=32, le=1024)]
+    size: Annotated[int, Field(ge=48, le=1024)]  # CaffeNet leaves one cell of 48 pixels
     resize: ResizeSettings
     flip: bool
 
@@ -290,6 +290,12 @@ class Protocol(Settings):
     optimizer: OptimizerSettings
     schedule: ScheduleSettings
     precision: Literal["fp32", "bf16"]
+
+    @model_validator(mode="after")
+    def _something_is_fitted(self) -> Protocol:
+        if self.schedule.steps < 1:
+            raise ValueError("schedule.steps must be at least 1 in a protocol")
+        return self
 
     @model_validator(mode="after")
     def _task_is_of_its_kind(self) -> Protocol:

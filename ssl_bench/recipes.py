@@ -114,7 +114,8 @@ def read_with_base(kind: Kind, name: str, _seen: tuple[str, ...] = ()) -> dict[s
     is_file = base.endswith((".yaml", ".yml"))
     beside = path.parent / (base if is_file else f"{base}.yaml")
     below = read_with_base(kind, str(beside) if is_file or beside.is_file() else base, (*_seen, here))
-    return merged(below, value)
+    # A recipe of one's own that says no name must not go by its base's.
+    return merged({**below, "name": path.stem}, value)
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:

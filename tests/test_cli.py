@@ -16,6 +16,7 @@ import yaml
 
 import ssl_bench
 from ssl_bench import cli
+from ssl_bench.commands import options
 from ssl_bench.errors import UserError
 from ssl_bench.hashing import settings_hash
 from ssl_bench.recipes import load_pretrain_recipe, load_protocol, recipe_names
@@ -138,7 +139,7 @@ def test_a_mistake_is_one_message_and_status_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     answer = call(capsys, *words)
-    assert answer.status == cli.USER_ERROR == 2
+    assert answer.status == options.USER_ERROR == 2
     assert answer.out == ""
     assert len(answer.err.splitlines()) == 1
     assert answer.err.startswith("ssl-bench: ")
@@ -219,7 +220,7 @@ def test_failed_jobs_are_listed_and_end_with_status_1(
     monkeypatch.setattr(suite, "run_suite", lambda plan: outcome)
     (tmp_path / "runs").mkdir()
     answer = call(capsys, "run", "--out", tmp_path / "runs")
-    assert answer.status == cli.FAILED == 1
+    assert answer.status == options.FAILED == 1
     assert answer.complaints == ["ssl-bench: failed: Rotation, seed 0: voc-det: no memory"]
     assert "Context encoder" in answer.out, "the table is printed all the same"
     outcome.failures.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
@@ -25,7 +25,7 @@ class EncoderCard(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: int = 1
+    schema_version: Literal[1] = 1
     name: str
     method: str
     architecture: dict[str, Any]
@@ -76,8 +76,12 @@ def read_card(path: Path) -> EncoderCard:
             f"{path} is missing: an encoder is its weights with {CARD_FILE} beside them, "
             "which says what the network is and how its input is normalised."
         ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, ValidationError) as error:
-        raise UserError(f"{path}: not an encoder card ({str(error).splitlines()[0]})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: not an encoder card ({place}: {first['msg']})") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not an encoder card ({error})") from error
 
 
 def load_encoder_file(path: Path) -> tuple[Encoder, EncoderCard]:

@@ -9,7 +9,7 @@ import torch
 
 from ssl_bench.encoders.caffenet import CaffeNet
 from ssl_bench.encoders.contract import Encoder
-from ssl_bench.errors import unknown
+from ssl_bench.errors import UserError, unknown
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {"caffenet": CaffeNet}
 
@@ -18,13 +18,16 @@ def build_encoder(architecture: Mapping[str, Any], *, input_size: int) -> Encode
     """Build an encoder from its architecture, e.g. {"name": "caffenet", "width": 1.0}.
 
     Raises:
-        UserError: The name is unknown.
+        UserError: The name is unknown, or the settings are not that network's.
     """
     settings = dict(architecture)
-    name = settings.pop("name")
+    name = str(settings.pop("name", None))
     if name not in ENCODERS:
-        raise unknown("encoder", str(name), ENCODERS)
-    return ENCODERS[name](input_size=input_size, **settings)
+        raise unknown("encoder", name, ENCODERS)
+    try:
+        return ENCODERS[name](input_size=input_size, **settings)
+    except TypeError as error:
+        raise UserError(f"{name} cannot be built with {settings}: {error}") from error
 
 
 def fresh_encoder(architecture: Mapping[str, Any], *, input_size: int, init: str, seed: int) -> Encoder:

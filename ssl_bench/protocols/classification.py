@@ -21,7 +21,6 @@ from ssl_bench.data.voc_classes import VOC_CLASSES
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.encoders.heads import fully_connected, multilabel_loss
 from ssl_bench.engine.loading import Batch
-from ssl_bench.errors import UserError
 from ssl_bench.metrics.average_precision import multilabel_ap
 from ssl_bench.protocols.contract import (
     Model,
@@ -31,6 +30,7 @@ from ssl_bench.protocols.contract import (
     limited,
     mean_ap_metrics,
     percent_by_class,
+    require_positives,
 )
 from ssl_bench.recipe_schemas import ClassificationSettings, Protocol
 
@@ -121,6 +121,7 @@ class ClassificationJudge:
     ) -> ClassificationSamples:
         """The protocol's number of random crops an image."""
         settings = _settings(protocol)
+        require_positives(devkit, split, limit)
         return ClassificationSamples(devkit, split, settings, crops=settings.test_crops, limit=limit)
 
     def score(
@@ -131,15 +132,9 @@ class ClassificationJudge:
         protocol: Protocol,
         limit: int | None,
     ) -> Scores:
-        """Compute AP by class and its means.
-
-        Raises:
-            UserError: No class has a positive image.
-        """
+        """Compute AP by class and its means."""
         settings = _settings(protocol)
         labels = devkit.image_labels(split)[: len(predictions)]
-        if not (labels == 1).any():
-            raise UserError(f"{devkit.list_path(split)}: none of its {len(labels)} images holds any class")
         ap = multilabel_ap(np.stack([p["scores"] for p in predictions]), labels, settings.ap)
         return Scores(
             metrics=mean_ap_metrics(ap, (labels == 1).sum(0), settings.ap),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ssl_bench.data.voc import VocDevkit
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.engine.loading import Batch, Samples
-from ssl_bench.errors import unknown
+from ssl_bench.errors import UserError, unknown
 from ssl_bench.recipe_schemas import Protocol as ProtocolSettings
 
 # What is kept of one image: arrays by name.
@@ -109,6 +109,20 @@ class Trunk(nn.Module):
 def limited(ids: tuple[str, ...], limit: int | None) -> tuple[str, ...]:
     """Take the first `limit` images of a list."""
     return ids if limit is None else ids[:limit]
+
+
+def require_positives(devkit: VocDevkit, split: str, limit: int | None) -> None:
+    """Check that a test split has something to find, before anything is trained.
+
+    Raises:
+        UserError: No image holds any class that is not only difficult.
+    """
+    labels = devkit.image_labels(split)
+    if not (labels[:limit] == 1).any():
+        raise UserError(
+            f"{devkit.list_path(split)}: none of the {len(labels[:limit])} images to judge on holds an object "
+            "that is not difficult. Choose another split, or a larger --limit."
+        )
 
 
 def percent_by_class(values: np.ndarray, classes: Sequence[str]) -> dict[str, float | None]:

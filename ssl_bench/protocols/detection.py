@@ -39,6 +39,7 @@ from ssl_bench.protocols.contract import (
     limited,
     mean_ap_metrics,
     percent_by_class,
+    require_positives,
 )
 from ssl_bench.recipe_schemas import DetectionSettings, Protocol
 
@@ -232,6 +233,7 @@ class DetectionJudge:
         self, devkit: VocDevkit, split: str, protocol: Protocol, limit: int | None
     ) -> DetectionSamples:
         """Images alone."""
+        require_positives(devkit, split, limit)
         return DetectionSamples(devkit, split, _settings(protocol), training=False, limit=limit)
 
     def score(

@@ -22,6 +22,7 @@ from ssl_bench.data.voc import VocDevkit
 from ssl_bench.data.voc_classes import VOC_CLASSES, VOID
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.engine.loading import Batch
+from ssl_bench.errors import UserError
 from ssl_bench.metrics.segmentation import confusion_matrix, segmentation_scores
 from ssl_bench.protocols.contract import Model, Prediction, Scores, Trunk, limited, percent_by_class
 from ssl_bench.recipe_schemas import Protocol, SegmentationSettings
@@ -53,6 +54,7 @@ class Fcn32(Model):
         self.trunk = Trunk(encoder, settings.tap, frozen=protocol.mode == "frozen")
         tap = encoder.taps[settings.tap]
         kernel, padding = settings.fc6_kernel, settings.fc6_padding
+        _check_fc6_fits(encoder, settings)
         # Where the scores' first cell looks, in pixels of the image (which is padded in front of the trunk).
         self.stride = tap.stride
         self.centre = tap.centre + ((kernel - 1) / 2 - padding) * tap.stride - settings.image_padding
@@ -165,6 +167,19 @@ class SegmentationSamples:
         return {"image": np.ascontiguousarray(pixels), "mask": np.ascontiguousarray(labels)}
 
 
+def _check_fc6_fits(encoder: Encoder, settings: SegmentationSettings) -> None:
+    """Stop where fc6's kernel is larger than the map of a training crop."""
+    if settings.crop is None:
+        return
+    seen = settings.crop + 2 * settings.image_padding
+    cells = encoder.map_size(settings.tap, seen) + 2 * settings.fc6_padding
+    if cells < settings.fc6_kernel:
+        raise UserError(
+            f"settings.fc6_kernel = {settings.fc6_kernel} is larger than the {cells} cells that crops of "
+            f"{settings.crop} px leave: use a smaller kernel, or a larger crop, image_padding or fc6_padding"
+        )
+
+
 def _with_short_side(image: Image.Image, short_side: int | None, resampling: Image.Resampling) -> Image.Image:
     if short_side is None:
         return image
@@ -204,8 +219,11 @@ class SegmentationJudge:
     def test_samples(
         self, devkit: VocDevkit, split: str, protocol: Protocol, limit: int | None
     ) -> SegmentationSamples:
-        """Whole images."""
-        return SegmentationSamples(devkit, split, _settings(protocol), training=False, limit=limit)
+        """Whole images. Their masks are read once here: a broken one is told before anything is trained."""
+        samples = SegmentationSamples(devkit, split, _settings(protocol), training=False, limit=limit)
+        for image_id in samples.ids:
+            devkit.class_mask(image_id)
+        return samples
 
     def score(
         self,

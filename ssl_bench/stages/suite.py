@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ssl_bench.data.voc import find_devkits
 from ssl_bench.engine.training import Interrupted
 from ssl_bench.errors import UserError, unknown
 from ssl_bench.progress import clock, say
@@ -124,6 +125,9 @@ def plan_suite(
     if seeds < 1:
         raise UserError(f"--seeds {seeds}: at least 1 is needed")
     methods = {row.method for row in chosen}
+    for flag, photos in (("--unlabelled", unlabelled), ("--labelled", labelled)):
+        if photos is not None and not Path(photos).exists():
+            raise UserError(f"{flag} {photos}: there is no such folder or zip")
     if data is not None:
         if unlabelled is None and methods - {"random", "supervised"}:
             raise UserError("say which photos to learn from: --unlabelled FOLDER_OR_ZIP")
@@ -132,6 +136,7 @@ def plan_suite(
                 "say whose labels the supervised control may see: --labelled CLASS_FOLDERS_OR_ZIP, "
                 "or leave the row out with --rows"
             )
+        find_devkits(Path(data))
     return SuitePlan(
         definition=definition,
         rows=chosen,

@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
 from ssl_bench.data.minivoc import GENERATOR_VERSION, MiniVocSizes, make_minivoc, render_scene
 from ssl_bench.data.minivoc.catalogue import KINDS, build
 from ssl_bench.data.minivoc.devkit import presence
-from ssl_bench.data.minivoc.geometry import Camera, Model, Place
+from ssl_bench.data.minivoc.finish import _softened
+from ssl_bench.data.minivoc.geometry import FACE, FLESH, Camera, Model, Part, Place
+from ssl_bench.data.minivoc.raster import Light, _Sheet, _times
 from ssl_bench.data.minivoc.scene import focus_class, scene_generator
 from ssl_bench.data.voc_classes import VOC_CLASSES
 from ssl_bench.errors import UserError
@@ -338,6 +340,44 @@ def test_yaw_faces_right_away_left_and_viewer() -> None:
         (-np.pi / 2, (0, -1, 0)),
     ):
         assert np.allclose(Place(0, 0, 0, yaw).rotation() @ forward, expected)
+
+
+@pytest.mark.parametrize("side", [0.021, 0.05, 0.119])
+def test_the_lens_is_pillows_filter(side: float) -> None:
+    pixels = np.random.default_rng(5).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    row = (side, 1 - 2 * side, side)
+    kernel = ImageFilter.Kernel((3, 3), [a * b for a in row for b in row], scale=1)
+    expected = np.asarray(Image.fromarray(pixels).filter(kernel))
+    assert np.array_equal(_softened(pixels.transpose(2, 0, 1), side).transpose(1, 2, 0), expected)
+
+
+def test_inks_are_multiplied_by_their_opacity_as_pillow_does() -> None:
+    values, alphas = np.mgrid[0:256, 0:256].astype(np.uint8)
+    grey = Image.fromarray(np.stack([values, values, values, alphas], axis=2)).convert("RGBa")
+    expected = np.frombuffer(grey.tobytes(), np.uint8)[::4].tolist()
+    assert [_times(value, alpha) for value in range(256) for alpha in range(256)] == expected
+
+
+def test_shapes_are_those_of_imagedraw() -> None:
+    """The sheet calls Pillow's drawing core itself; its public methods must give the same pixels."""
+    light = Light((0.6, -0.5, 0.6), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    corners = [(3.2, 4.1), (40.7, 9.9), (33.3, 44.5), (8.6, 30.2)]
+    sheet = _Sheet((50, 50), light)
+    sheet.face(Part(FACE, 0, 4, (0.8, 0.4, 0.2)), [x for corner in corners for x in corner], 0.5)
+    sheet.flesh(Part(FLESH, 0, 2, (0.9, 0.2, 0.6), glow=1.0, links=((0, 1),)), corners[:2], [6.3, 4.8])
+    plain = Image.new("RGBA", (50, 50), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(plain)
+    draw.polygon(corners, fill=light.tone((0.8, 0.4, 0.2), 0.5))
+    fill = light.tone((0.9, 0.2, 0.6), 0.5, 1.0)
+    (ax, ay), (bx, by) = corners[:2]
+    length = float(np.hypot(bx - ax, by - ay))
+    nx, ny = (ay - by) / length, (bx - ax) / length
+    draw.ellipse((ax - 6.3, ay - 6.3, ax + 6.3, ay + 6.3), fill=fill)
+    draw.ellipse((bx - 4.8, by - 4.8, bx + 4.8, by + 4.8), fill=fill)
+    ends = ((ax, ay, 6.3), (bx, by, 4.8), (bx, by, -4.8), (ax, ay, -6.3))
+    draw.polygon([(x + nx * r, y + ny * r) for x, y, r in ends], fill=fill)
+    assert np.array_equal(np.asarray(sheet.image.convert("RGBA")), np.asarray(plain))
+    assert len(np.unique(np.asarray(plain).reshape(-1, 4), axis=0)) == 3
 
 
 @pytest.mark.parametrize("name", VOC_CLASSES)

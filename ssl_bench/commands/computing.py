@@ -1,0 +1,181 @@
+"""The verbs that compute: pretrain, transfer, run, demo."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from ssl_bench.commands.options import (
+    DEFAULTS,
+    FAILED,
+    Common,
+    Device,
+    Flag,
+    Words,
+    at_least,
+    options_of,
+)
+from ssl_bench.errors import UserError
+
+
+def _recipe_and_overrides(words: Sequence[str], default: str) -> tuple[str, list[str]]:
+    """Tell the recipe's name from key=value settings."""
+    names = [word for word in words if "=" not in word]
+    if len(names) > 1:
+        raise UserError(f"one recipe at a time, given: {', '.join(names)} (settings are key=value)")
+    return (names[0] if names else default), [word for word in words if "=" in word]
+
+
+def pretrain(
+    words: Words = (), *, data: Path | None = None, shapes: Path | None = None, running: Common = DEFAULTS
+) -> int:
+    """Learn an encoder: ssl-bench pretrain [RECIPE] [key=value ...]
+
+    Without a recipe: context-encoder-mini, on MiniVOC unless --data is given. `ssl-bench ls recipes` lists them.
+
+    Args:
+        words: Recipe (a name or a YAML file) and settings, e.g. context-encoder-mini schedule.steps=100
+        data: Photos (a folder or a zip), class folders for the supervised control, or a VOC.
+        shapes: A VOC whose segmentation masks give random regions their shapes.
+    """
+    recipe, overrides = _recipe_and_overrides(words, "context-encoder-mini")
+    if running.dry_run:
+        from ssl_bench.recipes import load_pretrain_recipe
+
+        return _print_recipe(load_pretrain_recipe(recipe, overrides))
+    from ssl_bench.stages.pretraining import pretrain as run
+
+    result = run(recipe, overrides, data=data, shapes=shapes, **options_of(running))
+    print(result.folder)
+    return 0
+
+
+def transfer(
+    words: Words = (),
+    *,
+    task: str = "voc-cls",
+    encoder: str | None = None,
+    data: Path | None = None,
+    running: Common = DEFAULTS,
+) -> int:
+    """Judge an encoder: ssl-bench transfer --task voc-cls [mode=frozen] [budget=quick] [key=value ...]
+
+    Without --data on MiniVOC with the quick form; with --data the full form (budget=quick chooses the quick one).
+
+    Args:
+        words: Settings: mode=finetune|frozen, budget=full|quick|demo, and any key of the protocol.
+        task: voc-cls, voc-det or voc-seg; a protocol's full name (`ssl-bench ls protocols`); or a YAML file.
+        encoder: A run, an encoder file, or the word random; by default the newest finished pretraining.
+        data: A folder that holds a VOCdevkit.
+    """
+    overrides = [word for word in words if "=" in word]
+    if len(overrides) != len(words):
+        loose = next(word for word in words if "=" not in word)
+        raise UserError(f"cannot use {loose!r}: name the task with --task, settings are key=value")
+    if running.dry_run:
+        from ssl_bench.recipes import resolve_protocol
+
+        return _print_recipe(resolve_protocol(task, overrides, real_data=data is not None)[0])
+    from ssl_bench.stages.transfer import transfer as run
+
+    record = run(task, overrides, encoder=encoder, data=data, **options_of(running))
+    print(f"{record.main_metric}: {record.score:.2f} % ({record.protocol.name} v{record.protocol.version}, "
+          f"{record.dataset.name if record.dataset else '?'}, {running.out / record.run})")  # fmt: skip
+    return 0
+
+
+def run(
+    name: tyro.conf.Positional[str] = "context-encoders-2",
+    *,
+    data: Path | None = None,
+    unlabelled: Path | None = None,
+    labelled: Path | None = None,
+    shapes: Path | None = None,
+    seeds: int = 1,
+    scale: Literal["demo", "mini", "small", "paper"] | None = None,
+    budget: Literal["full", "quick", "demo"] | None = None,
+    rows: tuple[str, ...] = (),
+    out: Path = Path("runs"),
+    device: Device = "auto",
+    limit: int | None = None,
+    workers: int | None = None,
+    dry_run: Flag = False,
+) -> int:
+    """Make what a table still lacks, then print it. What is done and current does not run again.
+
+    Args:
+        name: A table (`ssl-bench ls tables`) or a YAML file.
+        data: A folder with a VOCdevkit to judge on; by default MiniVOC.
+        unlabelled: Photos to learn from (a folder or a zip); needed with --data.
+        labelled: Class folders for the supervised control; needed with --data.
+        shapes: A VOC whose masks give random regions their shapes (scale paper).
+        seeds: Seeds 0, 1, ... of pretraining and transfer.
+        scale: Which recipes; by default mini on MiniVOC, small on photos of your own.
+        budget: Which form of the protocols; by default quick on MiniVOC, full on real data.
+        rows: Only these methods, e.g. --rows random context-encoder
+        out: Folder of runs.
+        device: Where to compute.
+        limit: Use only the first so many images a split.
+        workers: Processes that decode images.
+        dry_run: Say what would be done, and stop.
+    """
+    from ssl_bench.stages.suite import plan_suite, run_suite
+
+    plan = plan_suite(
+        name,
+        data=data,
+        unlabelled=unlabelled,
+        labelled=labelled,
+        shapes=shapes,
+        out=out,
+        seeds=seeds,
+        scale=scale,
+        budget=budget,
+        rows=rows,
+        device=device,
+        limit=at_least("--limit", limit),
+        workers=at_least("--workers", workers, least=0),
+    )
+    if dry_run:
+        print("\n".join(plan.lines()))
+        return 0
+    outcome = run_suite(plan)
+    from ssl_bench.stages.tables import printed
+    from ssl_bench.stages.tables import table as build
+
+    print(printed(build(name, runs=[out], seeds=seeds), "markdown"), end="")
+    return _failed(outcome.failures)
+
+
+def demo(*, out: Path = Path("demo"), device: Device = "auto", workers: int | None = None) -> int:
+    """Pretrain, transfer to three tasks, and make table, loss curves and pictures, on embedded synthetic data.
+
+    Args:
+        out: Folder for everything it makes.
+        device: Where to compute.
+        workers: Processes that decode images.
+    """
+    from ssl_bench.stages.demo import demo as run
+
+    workers = at_least("--workers", workers, least=0)
+    return _failed(run(out=out, device=device, workers=workers).failures)
+
+
+def _print_recipe(recipe: Any) -> int:
+    import yaml
+
+    from ssl_bench.hashing import settings_hash
+
+    print(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True), end="")
+    print(f"# hash: {settings_hash(recipe)}")
+    return 0
+
+
+def _failed(failures: Sequence[str]) -> int:
+    for failure in failures:
+        print(f"ssl-bench: failed: {failure}", file=sys.stderr)
+    return FAILED if failures else 0
