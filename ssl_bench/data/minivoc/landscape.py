@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from ssl_bench.data.minivoc import textures
 from ssl_bench.data.minivoc.palette import FOLIAGE, Rgb, pick, shade
@@ -24,9 +26,9 @@ def rgb(colour: tuple[float, ...]) -> Floats:
     return np.asarray(colour[:3], dtype=np.float32)
 
 
-def tinted(colour: Floats, gain: Floats) -> Floats:
+def tinted(colour: Floats, gain: NDArray[Any]) -> Floats:
     """colour * gain[..., None] for a colour (3,) and a gain (H, W); see `stage.blank` for its layout."""
-    return (colour[:, None, None] * gain).transpose(1, 2, 0)
+    return np.asarray((colour[:, None, None] * gain).transpose(1, 2, 0))
 
 
 def blend(picture: Floats, rows: slice, alpha: Floats, colour: Floats) -> None:
@@ -76,7 +78,9 @@ class Ground:
         u = (self.right * np.float32(per_metre)).astype(np.int32) + int(shift[0])
         v = (self.away * np.float32(per_metre)).astype(np.int32) + int(shift[1])
         fade = 1.0 / np.maximum(1.0, self.away * np.float32(per_metre / focal))
-        return np.asarray(textures.bank(name)[v & _WRAP, u & _WRAP] * fade, dtype=np.float32)
+        bank = textures.bank(name)
+        grain = bank.ravel().take((v & _WRAP) * bank.shape[1] + (u & _WRAP))
+        return np.asarray(grain * fade, dtype=np.float32)
 
     def along(self, stage: Stage) -> tuple[Floats, Floats]:
         """Metres along and across the scene's road from the main object's place."""

@@ -238,9 +238,7 @@ def _tracks(rng: Generator, stage: Stage, ground: Ground, picture: Floats) -> No
         + 0.16 * ground.sample("grain", rng, 12.0, stage.camera.focal * 2)
         + 0.1 * textures.crop("grain", rng, *across.shape)
     )
-    stones = tinted(
-        rgb(pick(rng, ((0.45, 0.41, 0.37), (0.4, 0.36, 0.33), (0.5, 0.48, 0.45)), 0.02)), gravel
-    )
+    stones = tinted(rgb(pick(rng, ((0.45, 0.41, 0.37), (0.4, 0.36, 0.33), (0.5, 0.48, 0.45)), 0.02)), gravel)
     clear = textures.fading(ground.away / np.float32(stage.haze_distance))
     pixel = ground.away / np.float32(stage.camera.focal)
     soft = np.maximum(

@@ -106,8 +106,8 @@ class _Sheet:
         self.shift = (right / flat, -up / flat)
         self.frontal = max(0.0, -away)
 
-    def face(self, part: Part, where: Pixels, lambert: float) -> None:
-        """Fill a polygon."""
+    def face(self, part: Part, where: list[float], lambert: float) -> None:
+        """Fill a polygon, given as x, y, x, y..."""
         self.polygon(where, self.ink(self.light.tone(part.colour, lambert, part.glow)), 1)
 
     def flesh(self, part: Part, where: Pixels, radii: list[float]) -> None:
@@ -136,29 +136,23 @@ class _Sheet:
     ) -> None:
         """Pairs of discs (x, y, radius), each with the quadrilateral between the two."""
         ellipse, polygon = self.ellipse, self.polygon
-        drawn = set()
         for i, j in links:
             ax, ay, ra = discs[i]
             bx, by, rb = discs[j]
-            if i not in drawn:
-                ellipse((ax - ra, ay - ra, ax + ra, ay + ra), ink, 1)
-                drawn.add(i)
+            ellipse((ax - ra, ay - ra, ax + ra, ay + ra), ink, 1)
             dx, dy = bx - ax, by - ay
             length = math.hypot(dx, dy)
-            if length < 0.5 and rb <= ra:
-                continue
-            if j not in drawn:
+            if length >= 0.5 or rb > ra:
                 ellipse((bx - rb, by - rb, bx + rb, by + rb), ink, 1)
-                drawn.add(j)
             if length < 0.5:
                 continue
             nx, ny = -dy / length, dx / length
             polygon(
                 (
-                    (ax + nx * ra, ay + ny * ra),
-                    (bx + nx * rb, by + ny * rb),
-                    (bx - nx * rb, by - ny * rb),
-                    (ax - nx * ra, ay - ny * ra),
+                    *(ax + nx * ra, ay + ny * ra),
+                    *(bx + nx * rb, by + ny * rb),
+                    *(bx - nx * rb, by - ny * rb),
+                    *(ax - nx * ra, ay - ny * ra),
                 ),
                 ink,
                 1,
@@ -177,10 +171,10 @@ class _Sheet:
             lambert = max(0.0, right * math.sin(middle) + front * math.cos(middle))
             self.polygon(
                 (
-                    (ax + ra * sp, ay + ta * cp),
-                    (ax + ra * sq, ay + ta * cq),
-                    (bx + rb * sq, by + tb * cq),
-                    (bx + rb * sp, by + tb * cp),
+                    *(ax + ra * sp, ay + ta * cp),
+                    *(ax + ra * sq, ay + ta * cq),
+                    *(bx + rb * sq, by + tb * cq),
+                    *(bx + rb * sp, by + tb * cp),
                 ),
                 self.ink(self.light.tone(part.colour, min(1.0, lambert))),
                 1,
@@ -239,7 +233,9 @@ def _lighting(
     away = nx * rx + ny * ry + nz * rz < 0
     right, deep, up = light.towards
     towards = nx * right + ny * deep + nz * up
-    lambert = np.maximum(np.where(away, -towards, towards), 0.0) + 0.12 * np.maximum(np.where(away, -nz, nz), 0.0)
+    lambert = np.maximum(np.where(away, -towards, towards), 0.0) + 0.12 * np.maximum(
+        np.where(away, -nz, nz), 0.0
+    )
     return hidden.tolist(), lambert.tolist()
 
 
@@ -269,7 +265,7 @@ def draw_model(
     eye = np.array([0.0, 0.0, camera.height])
     hidden, lambert = _lighting(model, world, eye, rotation, light)
     order = _order(model, world[:, 1], hidden)
-    where = ((pixels - (left, top)) * OVERSAMPLE).tolist()
+    where = ((pixels - (left, top)) * OVERSAMPLE).ravel().tolist()
     sheet = _Sheet(((right - left) * OVERSAMPLE, (bottom - top) * OVERSAMPLE), light)
     tilt = ((camera.height - world[:, 2]) / world[:, 1]).tolist()
     _draw_parts(sheet, model, order, where, (scale * OVERSAMPLE).tolist(), tilt, lambert)
@@ -284,19 +280,21 @@ def _draw_parts(
     sheet: _Sheet,
     model: Model,
     order: list[int],
-    where: list[list[float]],
+    where: list[float],
     scale: list[float],
     tilt: list[float],
     lambert: list[float],
 ) -> None:
-    """Draw the parts in order; all positions and scales are those of the oversampled sheet."""
+    """Draw the parts in order; positions (x, y, x, y...) and scales are those of the oversampled sheet."""
     for index in order:
         part = model.parts[index]
         start = part.start
-        points = [(p[0], p[1]) for p in where[start : start + part.count]]
+        numbers = where[2 * start : 2 * (start + part.count)]
         if part.kind == FACE:
-            sheet.face(part, points, min(1.0, lambert[index]))
-        elif part.kind == LINE:
+            sheet.face(part, numbers, min(1.0, lambert[index]))
+            continue
+        points = list(zip(numbers[::2], numbers[1::2], strict=True))
+        if part.kind == LINE:
             sheet.line(part, points, part.radii[0] * scale[start])
         elif part.kind == FLESH:
             radii = [r * k for r, k in zip(part.radii, scale[start : start + part.count], strict=True)]

@@ -193,9 +193,7 @@ def _floor(rng: Generator, stage: Stage, ground: Ground) -> Floats:
         b = shade(a, rng.uniform(0.45, 1.0))
         joint = (np.mod(ground.right, size) < 0.02) | (np.mod(ground.away, size) < 0.02)
         gain = 1 + 0.05 * ground.sample("earth", rng, 30.0, focal * 2) - 0.15 * joint
-        return np.asarray(
-            (rgb(a) + tinted(rgb(b) - rgb(a), checks)) * gain[..., None], dtype=np.float32
-        )
+        return np.asarray((rgb(a) + tinted(rgb(b) - rgb(a), checks)) * gain[..., None], dtype=np.float32)
     carpet = pick(rng, (*CLOTH[:2], (0.6, 0.52, 0.42), (0.45, 0.42, 0.4), (0.5, 0.3, 0.26)), 0.04)
     gain = (
         1
