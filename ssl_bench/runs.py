@@ -103,7 +103,8 @@ class RunFolder:
     def _take_lock(self) -> None:
         file = (self.path / ".lock").open("a+", encoding="utf-8")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Not flock: that one is inherited by loader workers, and would outlive a killed main process.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
             owner = file.read().strip() or "another process"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -137,6 +138,10 @@ def _quiet_worker(worker: int) -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # A worker whose main process was killed outright can wait forever on a full pipe that it reads itself:
+        # ask the kernel to end it with its parent (PR_SET_PDEATHSIG is 1 in linux/prctl.h).
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def training_batches(

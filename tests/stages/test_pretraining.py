@@ -148,25 +148,53 @@ def test_a_signal_to_the_whole_process_group_saves_and_the_same_command_goes_on(
 ) -> None:
     """As Ctrl-C on a terminal and most schedulers do it: the loader's worker processes get the signal, too."""
     command = [
-        *(sys.executable, "-m", "ssl_bench.cli", "pretrain", "rotation-demo", *TINY, "schedule.steps=400"),
+        *(sys.executable, "-m", "ssl_bench.cli", "pretrain", "rotation-demo", *TINY, "schedule.steps=120"),
         *("--data", str(photos), "--out", str(tmp_path / "runs"), "--device", "cpu", "--workers", "2"),
     ]
-    first = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
-    curve = None
-    for _ in range(1200):
-        curve = next(iter((tmp_path / "runs").glob(f"*/{METRICS_FILE}")), None)
-        if curve is not None and len(read_log(curve)) > 3:
-            break
-        time.sleep(0.05)
+    first, curve = started(command, tmp_path / "runs")
     os.killpg(first.pid, signal.SIGTERM)
     _, said = first.communicate(timeout=60)
     assert first.returncode == 75, said
     assert "Start the same command again to go on" in said
-    assert curve is not None
     assert len(list((curve.parent / "checkpoints").iterdir())) == 1
-    second = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120)
+    second = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=400)
     assert second.returncode == 0
     assert "going on from step" in second.stderr
+    assert (curve.parent / "encoder.json").exists()
+
+
+def started(command: list[str], runs: Path) -> tuple[subprocess.Popen[str], Path]:
+    """Start a pretraining in a process group of its own and wait until it is under way."""
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    for _ in range(1200):
+        curve = next(iter(runs.glob(f"*/{METRICS_FILE}")), None)
+        if curve is not None and len(read_log(curve)) > 3:
+            return process, curve
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError("the pretraining did not get under way")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_a_killed_run_leaves_no_workers_and_can_be_started_again_at_once(
+    photos: Path, tmp_path: Path
+) -> None:
+    command = [
+        *(sys.executable, "-m", "ssl_bench.cli", "pretrain", "rotation-demo", *TINY, "schedule.steps=120"),
+        *("--data", str(photos), "--out", str(tmp_path / "runs"), "--device", "cpu", "--workers", "2"),
+    ]
+    process, curve = started(command, tmp_path / "runs")
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(workers) >= 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+    again = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=400)
+    assert again.returncode == 0, again.stderr
     assert (curve.parent / "encoder.json").exists()
 
 
