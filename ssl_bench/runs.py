@@ -32,6 +32,10 @@ def default_runs_folder() -> Path:
     return Path("runs")
 
 
+# Folders held by this process: the lock below tells processes apart, not two runs within one.
+_HELD: set[Path] = set()
+
+
 class RunFolder:
     """One run's folder, held by one process at a time."""
 
@@ -86,6 +90,7 @@ class RunFolder:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+            _HELD.discard(self.path.resolve())
 
     def _found_identity(self) -> dict[str, Any] | None:
         try:
@@ -101,6 +106,8 @@ class RunFolder:
         return found
 
     def _take_lock(self) -> None:
+        if self.path.resolve() in _HELD:
+            raise self._in_use(f"process {os.getpid()}")
         file = (self.path / ".lock").open("a+", encoding="utf-8")
         try:
             # Not flock: that one is inherited by loader workers, and would outlive a killed main process.
@@ -109,14 +116,16 @@ class RunFolder:
             file.seek(0)
             owner = file.read().strip() or "another process"
             file.close()
-            raise UserError(
-                f"{self.path} is in use by {owner}. Wait for it, or give this run its own --name."
-            ) from error
+            raise self._in_use(owner) from error
         file.seek(0)
         file.truncate()
         file.write(f"process {os.getpid()}")
         file.flush()
         self._lock = file
+        _HELD.add(self.path.resolve())
+
+    def _in_use(self, owner: str) -> UserError:
+        return UserError(f"{self.path} is in use by {owner}. Wait for it, or give this run its own --name.")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -139,7 +139,7 @@ def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize("value_range", [1, 255])
 def test_normalise_and_restore_are_inverse(channels: str, value_range: int) -> None:
     preprocessing = Preprocessing(
-        size=8,
+        size=16,
         interpolation="bilinear",
         mean=(0.4 * value_range, 0.5 * value_range, 0.6 * value_range),
         std=(0.2 * value_range, 0.3 * value_range, 0.25 * value_range),
