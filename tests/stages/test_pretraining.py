@@ -153,7 +153,7 @@ def test_a_signal_to_the_whole_process_group_saves_and_the_same_command_goes_on(
     ]
     first, curve = started(command, tmp_path / "runs")
     os.killpg(first.pid, signal.SIGTERM)
-    _, said = first.communicate(timeout=60)
+    _, said = first.communicate(timeout=300)
     assert first.returncode == 75, said
     assert "Start the same command again to go on" in said
     assert len(list((curve.parent / "checkpoints").iterdir())) == 1
@@ -166,7 +166,7 @@ def test_a_signal_to_the_whole_process_group_saves_and_the_same_command_goes_on(
 def started(command: list[str], runs: Path) -> tuple[subprocess.Popen[str], Path]:
     """Start a pretraining in a process group of its own and wait until it is under way."""
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
-    for _ in range(1200):
+    for _ in range(6000):  # five minutes: importing torch on a busy machine takes its time
         curve = next(iter(runs.glob(f"*/{METRICS_FILE}")), None)
         if curve is not None and len(read_log(curve)) > 3:
             return process, curve
