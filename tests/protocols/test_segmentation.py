@@ -74,16 +74,16 @@ def test_void_pixels_do_not_move_the_loss_and_the_rest_does() -> None:
     model, _ = network("voc-seg-finetune-demo")
     model.eval()
     torch.nn.init.normal_(model.score.weight)
-    image = torch.randint(0, 256, (1, 3, 160, 160), dtype=torch.uint8)
-    mask = torch.randint(0, 21, (1, 160, 160), dtype=torch.uint8)
+    image = torch.randint(0, 256, (1, 3, 128, 128), dtype=torch.uint8)
+    mask = torch.randint(0, 21, (1, 128, 128), dtype=torch.uint8)
     mask[:, 50:90] = VOID
     loss = model({"image": image, "mask": mask}, "model")["loss"]
-    scores = model.spread(model.cell_scores(image), (160, 160), (1.0, 1.0))
+    scores = model.spread(model.cell_scores(image), (128, 128), (1.0, 1.0))
     probability = scores.detach().softmax(1)[0]
     by_hand = [
         -float(torch.log(probability[int(mask[0, y, x]), y, x]))
-        for y in range(160)
-        for x in range(160)
+        for y in range(128)
+        for x in range(128)
         if mask[0, y, x] != VOID
     ]
     assert loss.item() == pytest.approx(np.mean(by_hand), rel=1e-4)
@@ -91,8 +91,8 @@ def test_void_pixels_do_not_move_the_loss_and_the_rest_does() -> None:
 
 def test_a_mask_of_void_only_gives_a_loss_of_zero() -> None:
     model, _ = network("voc-seg-finetune-demo")
-    image = torch.zeros(1, 3, 160, 160, dtype=torch.uint8)
-    mask = torch.full((1, 160, 160), VOID, dtype=torch.uint8)
+    image = torch.zeros(1, 3, 128, 128, dtype=torch.uint8)
+    mask = torch.full((1, 128, 128), VOID, dtype=torch.uint8)
     assert model({"image": image, "mask": mask}, "model")["loss"].item() == 0
 
 
