@@ -9,9 +9,12 @@ rates, with every round's ratio beside it.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch loads
 
 import torch
 from measuring import refuse_if_busy

@@ -112,7 +112,12 @@ def _words_first(given: Sequence[str]) -> list[str]:
 
 
 def entry() -> None:
-    """The console script."""
+    """The console script.
+
+    Threads of one operation wait for each other asleep, not spinning, unless the user's environment says
+    otherwise: a spinning thread keeps the loader's workers from the core. It must be said before torch loads.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(main())
 
 

@@ -28,6 +28,9 @@ MOST_BLOCKS = 12
 # A region is pasted with a bounding box of this share of the image's side, at least and at most.
 REGION_SIDES = (0.30, 0.75)
 MOST_REGIONS = 8
+# Corners of a drawn shape: angles around its centre, and the directions they point to.
+ANGLES = np.linspace(0, 2 * math.pi, 48, endpoint=False)
+DIRECTIONS = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
 
 
 def central(size: int, settings: MaskSettings) -> Removal:
@@ -117,18 +120,14 @@ def _deformed(shape: Shape, size: int, side: float, rng: np.random.Generator) ->
 
 def drawn_shape(rng: np.random.Generator) -> Shape:
     """Draw a closed curve around a centre, with lobes and dents from a few random harmonics."""
-    angles = np.linspace(0, 2 * math.pi, 48, endpoint=False)
-    radius = np.ones_like(angles)
+    radius = np.ones_like(ANGLES)
     for harmonic in range(2, 7):
-        radius += rng.normal(0, 0.45 / harmonic) * np.cos(harmonic * angles + rng.uniform(0, 2 * math.pi))
-    radius = np.clip(radius, 0.25, None)
+        radius += rng.normal(0, 0.45 / harmonic) * np.cos(harmonic * ANGLES + rng.uniform(0, 2 * math.pi))
+    radius = np.maximum(radius, 0.25)
     radius *= SHAPE_SIDE / 2 / radius.max()
-    middle = SHAPE_SIDE / 2
-    points = [
-        (middle + r * math.cos(a), middle + r * math.sin(a)) for r, a in zip(radius, angles, strict=True)
-    ]
+    points = SHAPE_SIDE / 2 + radius[:, None] * DIRECTIONS
     shape = Image.new("L", (SHAPE_SIDE, SHAPE_SIDE), 0)
-    ImageDraw.Draw(shape).polygon(points, fill=255)
+    ImageDraw.Draw(shape).polygon(points.ravel().tolist(), fill=255)
     return shape
 
 
