@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -39,6 +40,10 @@ class Processes:
         # calls this package twice, on the CPU and on a GPU, may well differ.
         AcceleratorState._reset_state(reset_partial_state=False)
         self.accelerator = Accelerator(cpu=on_cpu)
+        if self.count > 1:
+            # A process group left to the interpreter's end still runs threads then, and one that asks for
+            # Python's lock too late aborts the process after all its work is done.
+            atexit.register(_leave_group)
 
     @property
     def device(self) -> torch.device:
@@ -74,3 +79,8 @@ class Processes:
     def gather(self, items: list[Any]) -> list[Any]:
         """Concatenate every process's list, in order of rank."""
         return list(gather_object(items)) if self.count > 1 else items
+
+
+def _leave_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -129,7 +129,7 @@ def test_two_processes_learn_what_one_learns(photos: Path, tmp_path: Path) -> No
     """
     one = learn(photos, tmp_path / "one", "precision=fp32", recipe="autoencoder-demo")
     command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29613"),
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
         *("-m", "ssl_bench.cli", "pretrain", "autoencoder-demo", *TINY, "precision=fp32"),
         *("--data", str(photos), "--out", str(tmp_path / "two"), "--device", "cpu", "--workers", "0"),
     ]
