@@ -42,7 +42,7 @@ def random_crop(image: Image.Image, settings: InputSettings, rng: np.random.Gene
     box = draw_crop(image.width, image.height, settings.size, settings.resize, rng)
     mirrored = settings.flip and rng.random() < 0.5
     size = (settings.size, settings.size)
-    crop = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
-    if mirrored:
-        crop = crop[:, ::-1]
-    return np.ascontiguousarray(crop.transpose(2, 0, 1))
+    crop = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)).transpose(
+        2, 0, 1
+    )
+    return np.ascontiguousarray(crop[:, :, ::-1] if mirrored else crop)

@@ -115,7 +115,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.alpha_composite(Image.new("RGBA", picture.size, BEHIND_TRANSPARENT), picture).convert(
             "RGB"
         )
-    return image.convert("RGB") if image.mode != "RGB" else image.copy()
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _grey_from_16_bit(image: Image.Image) -> Image.Image:
