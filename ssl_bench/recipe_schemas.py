@@ -26,6 +26,7 @@ def words(default: str = "") -> Any:
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Pixel = Annotated[int, Field(ge=0, le=255)]
 
 
 class EncoderSettings(Settings):
@@ -33,7 +34,13 @@ class EncoderSettings(Settings):
 
     arch: str
     width: Annotated[float, Field(gt=0, le=4)]
-    init: Literal["kaiming", "gaussian"]
+    init: Literal["kaiming", "gaussian", "dcgan"]
+
+    @model_validator(mode="after")
+    def _init_fits(self) -> EncoderSettings:
+        if (self.init == "dcgan") != self.arch.startswith("dcgan"):
+            raise ValueError("init dcgan belongs to arch dcgan and dcgan-report, and these have no other")
+        return self
 
 
 class ResizeSettings(Settings):
@@ -104,12 +111,12 @@ class ScheduleSettings(Settings):
 class MaskSettings(Settings):
     """Which pixels are removed (see ssl_bench.pretexts.masks).
 
-    `fraction` is the share of the image's area that is removed, at most; the central square's side is half
-    the image's. `overlap` is the band, in pixels, of the central square that stays visible and weighs
+    `fraction` is the share of the image's area that is removed, at most (`random-noise`: about); a square's
+    side is half the image's. `overlap` is the band, in pixels, of the square that stays visible and weighs
     `overlap_weight`. `shapes` says where random regions come from: drawn, or a VOC's segmentation masks.
     """
 
-    kind: Literal["central", "random-block", "random-region", "none"]
+    kind: Literal["central", "random-square", "random-block", "random-region", "random-noise", "none"]
     shapes: Literal["drawn", "voc"]
     fraction: Annotated[float, Field(ge=0, le=0.9)]
     overlap: Annotated[int, Field(ge=0)]
@@ -119,6 +126,10 @@ class MaskSettings(Settings):
     def _something_is_removed(self) -> MaskSettings:
         if self.kind in ("random-block", "random-region") and self.fraction < 0.02:
             raise ValueError(f"fraction must be at least 0.02 for a {self.kind} mask")
+        if self.kind == "random-noise" and not 0.1 <= self.fraction <= 0.4:
+            raise ValueError(
+                "fraction must be from 0.1 to 0.4 for a random-noise mask: others are hardly ever drawn"
+            )
         return self
 
 
@@ -136,6 +147,65 @@ class ContextEncoderSettings(Settings):
             raise ValueError("an autoencoder has mask.kind none, and a context encoder has another one")
         if self.decoder_kernel % 2 == 0:
             raise ValueError("decoder_kernel must be odd")
+        return self
+
+
+# What the reconstruction's and the adversarial loss are multiplied by. The paper and the released code: 0.999
+# and 0.001. The report gives lambda 1 = 0.1 and lambda 2 = 0.9 and does not say which is which.
+LOSS_WEIGHTS = {
+    "reconstruction-only": (1.0, 0.0),
+    "paper": (0.999, 0.001),
+    "report-adversarial-0.9": (0.1, 0.9),
+    "report-adversarial-0.1": (0.9, 0.1),
+}
+
+
+class InpaintingSettings(Settings):
+    """Inpainting for pictures: a generator that may play against a discriminator.
+
+    `paints`: the network's output, the 64 x 64 patch or the whole image. `reconstruction`: the squared error
+    counts where the mask says (`masked`), or everywhere alike (`whole-image`). `sees`: the discriminator
+    judges the patch alone, the completed image, or the generator's whole image. `fill`: the pixel (RGB, 0 to
+    255) that removed ones are set to. `one_mask_a_batch`: the first image's mask serves the whole batch.
+    """
+
+    method: Literal["inpainting-joint", "inpainting-l2"]
+    generator: Literal["official", "report"]
+    paints: Literal["patch", "whole"]
+    units: Annotated[int, Field(ge=4, le=20_000)]
+    mask: MaskSettings
+    one_mask_a_batch: bool
+    fill: tuple[Pixel, Pixel, Pixel]
+    reconstruction: Literal["masked", "whole-image"]
+    weights: Literal["reconstruction-only", "paper", "report-adversarial-0.9", "report-adversarial-0.1"]
+    discriminator: Literal["official", "report-listing", "report"] | None
+    sees: Literal["patch", "completed", "painted"] | None
+    discriminator_optimizer: OptimizerSettings | None
+
+    @model_validator(mode="after")
+    def _two_play_or_one(self) -> InpaintingSettings:
+        alone = self.method == "inpainting-l2"
+        if alone != (self.weights == "reconstruction-only"):
+            raise ValueError("inpainting-l2 has weights reconstruction-only, and inpainting-joint has others")
+        for name in ("discriminator", "sees", "discriminator_optimizer"):
+            if alone != (getattr(self, name) is None):
+                raise ValueError(f"{name} belongs to inpainting-joint, and is null for inpainting-l2")
+        return self
+
+    @model_validator(mode="after")
+    def _output_fits_mask(self) -> InpaintingSettings:
+        if self.mask.kind == "none":
+            raise ValueError("mask.kind none leaves nothing to paint")
+        if self.mask.shapes != "drawn" and self.mask.kind != "random-region":
+            raise ValueError("mask.shapes is drawn for every kind but random-region")
+        if self.paints == "patch" and self.mask.kind not in ("central", "random-square"):
+            raise ValueError("paints patch needs a square hole: mask.kind central or random-square")
+        if self.paints == "whole" and self.sees == "patch":
+            raise ValueError("sees patch needs paints patch; choose completed or painted")
+        if self.paints == "patch" and (self.sees == "painted" or self.reconstruction == "whole-image"):
+            raise ValueError("paints patch makes no whole image to compare or to judge")
+        if self.paints == "whole" and self.generator == "report":
+            raise ValueError("the report's generator paints the patch")
         return self
 
 
@@ -163,7 +233,7 @@ class RandomSettings(Settings):
 
 
 PretextSettings = Annotated[
-    ContextEncoderSettings | RotationSettings | SupervisedSettings | RandomSettings,
+    ContextEncoderSettings | InpaintingSettings | RotationSettings | SupervisedSettings | RandomSettings,
     Field(discriminator="method"),
 ]
 
@@ -193,6 +263,23 @@ class PretrainRecipe(Settings):
             raise ValueError(f"method {self.pretext.method} learns from images: {wanted}")
         if (self.schedule.steps == 0) != (self.pretext.method == "random"):
             raise ValueError("steps is 0 for method random and above 0 for every other")
+        return self
+
+    @model_validator(mode="after")
+    def _inpainting_fits(self) -> PretrainRecipe:
+        if not isinstance(self.pretext, InpaintingSettings):
+            return self
+        wanted = "dcgan" if self.pretext.generator == "official" else "dcgan-report"
+        if self.encoder.arch != wanted:
+            raise ValueError(f"pretext.generator {self.pretext.generator} has encoder.arch {wanted}")
+        if self.input.size != 128:
+            raise ValueError(
+                f"the inpainting network is made for images of 128 px: input.size {self.input.size}"
+            )
+        if self.schedule.batch_size < 2:
+            raise ValueError(
+                "schedule.batch_size must be at least 2: batch normalisation has nothing to compare one image with"
+            )
         return self
 
 

@@ -25,7 +25,8 @@ MODES = ("finetune", "frozen")
 TASKS = ("voc-cls", "voc-det", "voc-seg")
 # Names of variants that pydantic puts into the place of a complaint; a reader's YAML has no such key.
 VARIANTS = (
-    *("context-encoder", "autoencoder", "rotation", "supervised", "random"),
+    *("context-encoder", "autoencoder", "inpainting-joint", "inpainting-l2"),
+    *("rotation", "supervised", "random"),
     *("classification", "detection", "segmentation"),
 )
 

@@ -26,6 +26,7 @@ from ssl_bench.hashing import NOT_HASHED, digest, hashed_fields, introduced_as, 
 from ssl_bench.recipe_schemas import (
     ClassificationSettings,
     ContextEncoderSettings,
+    InpaintingSettings,
     DetectionSettings,
     RotationSettings,
     SegmentationSettings,
@@ -70,6 +71,8 @@ def other(value: Any) -> Any:
             return value + "x"
         case list():
             return [*value[:-1], other(value[-1])] if value else [1]
+        case tuple():
+            return (*value[:-1], other(value[-1]))
         case None:
             return 1
     raise AssertionError(f"no other value known for {value!r}")
@@ -114,7 +117,7 @@ def test_the_walk_meets_every_kind_of_settings() -> None:
     met = {type(load_pretrain_recipe(name).pretext) for name in recipe_names("pretrain")}
     met |= {type(load_protocol(name).settings) for name in recipe_names("transfer")}
     assert met == {
-        *(ContextEncoderSettings, RotationSettings, SupervisedSettings),
+        *(ContextEncoderSettings, InpaintingSettings, RotationSettings, SupervisedSettings),
         *(ClassificationSettings, DetectionSettings, SegmentationSettings),
     }
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import nn
 
 from ssl_bench.atomic import write_atomically, write_json
 from ssl_bench.encoders.contract import Encoder, Preprocessing, weights_hash
@@ -36,10 +37,15 @@ class EncoderCard(BaseModel):
     code_version: str
 
 
+def save_weights(path: Path, module: nn.Module) -> None:
+    """Write a module's parameters and buffers as safetensors."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    write_atomically(path, lambda file: file.write(save(tensors)))
+
+
 def save_encoder(folder: Path, encoder: Encoder, card: EncoderCard) -> None:
     """Write weights and card into `folder`; the card last, since it is what tells a complete encoder."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
-    write_atomically(folder / WEIGHTS_FILE, lambda file: file.write(save(tensors)))
+    save_weights(folder / WEIGHTS_FILE, encoder)
     write_json(folder / CARD_FILE, card.model_dump(mode="json"))
 
 

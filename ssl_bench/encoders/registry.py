@@ -9,9 +9,14 @@ import torch
 
 from ssl_bench.encoders.caffenet import CaffeNet
 from ssl_bench.encoders.contract import Encoder
+from ssl_bench.encoders.dcgan import DcganEncoder, dcgan_of_the_report
 from ssl_bench.errors import UserError, unknown
 
-ENCODERS: dict[str, Callable[..., Encoder]] = {"caffenet": CaffeNet}
+ENCODERS: dict[str, Callable[..., Encoder]] = {
+    "caffenet": CaffeNet,
+    "dcgan": DcganEncoder,
+    "dcgan-report": dcgan_of_the_report,
+}
 
 
 def build_encoder(architecture: Mapping[str, Any], *, input_size: int) -> Encoder:

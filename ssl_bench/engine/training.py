@@ -112,7 +112,9 @@ def train(
         _stop_requests() as stop,
     ):
         for step, batch in enumerate(batches_from(first), start=first):
-            losses = _step(wrapped, players, optimizers, batch, schedule, step, processes, precision, seed)
+            losses = take_step(
+                wrapped, players, optimizers, batch, schedule, step, processes, precision, seed
+            )
             report.images += len(batch["broken"]) * processes.count
             report.broken.update(name for names in batch["broken"] for name in names)
             done = step + 1
@@ -123,7 +125,7 @@ def train(
                 if to_log and log is not None and processes.is_main:
                     lr = optimizers[0].param_groups[0]["lr"]
                     log({"step": done, "lr": lr, **report.losses})
-            advance(done, f"loss {report.losses.get('loss', math.nan):.4f}")
+            advance(done, _losses_text(report.losses))
             if stop.is_set() and done < schedule.steps:
                 save(done)
                 raise Interrupted(f"{label}: stopped after step {done} of {schedule.steps}")
@@ -140,7 +142,7 @@ def train(
     return report
 
 
-def _step(
+def take_step(
     module: nn.Module,
     players: Sequence[Player],
     optimizers: Sequence[torch.optim.Optimizer],
@@ -182,6 +184,14 @@ def _restore(
         optimizer.load_state_dict(saved)
     say(f"going on from step {state['step']}")
     return int(state["step"]), float(state["wall_s"])
+
+
+def _losses_text(losses: dict[str, float]) -> str:
+    """Phrase each player's loss for the progress line."""
+    found = {name.removesuffix(".loss"): value for name, value in losses.items() if name.endswith("loss")}
+    if set(found) == {"loss"}:
+        return f"loss {found['loss']:.4f}"
+    return "losses: " + ", ".join(f"{player} {value:.4f}" for player, value in found.items())
 
 
 def _check_finite(losses: dict[str, float], step: int, label: str) -> None:

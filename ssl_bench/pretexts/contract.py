@@ -26,6 +26,10 @@ class Pretext(nn.Module):
         """Say who is optimised, in this order in each step."""
         raise AssertionError("a pretext implements players")
 
+    def kept(self) -> dict[str, nn.Module]:
+        """Say what besides the encoder is worth keeping after training, by the name of its file."""
+        return {}
+
     def draw(self, rng: np.random.Generator) -> dict[str, Any]:
         """Draw what a sample needs beside its crop. Runs in loader workers."""
         return {}

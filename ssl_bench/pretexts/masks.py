@@ -28,6 +28,11 @@ MOST_BLOCKS = 12
 # A region is pasted with a bounding box of this share of the image's side, at least and at most.
 REGION_SIDES = (0.30, 0.75)
 MOST_REGIONS = 8
+# The released noise: cells in each direction of a pattern of so many pixels, the level under which a pixel of
+# it is a hole, and how far a window's share of holes may lie from the fraction asked for (0.20 to 0.30).
+NOISE_CELLS, NOISE_PIXELS = 600, 10_000
+NOISE_LEVEL = 0.25
+NOISE_TOLERANCE = 0.05
 # Corners of a drawn shape: angles around its centre, and the directions they point to.
 ANGLES = np.linspace(0, 2 * math.pi, 48, endpoint=False)
 DIRECTIONS = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
@@ -39,14 +44,24 @@ def central(size: int, settings: MaskSettings) -> Removal:
     At 227 px with a band of 7 the square has 113 px and rows 64 to 162 are removed; at 128 px with a band
     of 4 the square has 64 px. The prediction of the whole square counts, the band `overlap_weight` times.
     """
-    square = size // 2
-    start = (size - square) // 2
-    hole = slice(start + settings.overlap, start + square - settings.overlap)
+    start = (size - size // 2) // 2
+    return _square(size, start, start, settings)
+
+
+def random_square(size: int, settings: MaskSettings, rng: np.random.Generator) -> Removal:
+    """Remove a square of half the image's side that lies anywhere; it may touch the border."""
+    top, left = rng.integers(0, size - size // 2 + 1, size=2).tolist()
+    return _square(size, top, left, settings)
+
+
+def _square(size: int, top: int, left: int, settings: MaskSettings) -> Removal:
+    square, band = size // 2, settings.overlap
+    hole = np.s_[:, top + band : top + square - band, left + band : left + square - band]
     removed = np.zeros((1, size, size), np.uint8)
-    removed[:, hole, hole] = 1
+    removed[hole] = 1
     weight = np.zeros((1, size, size), np.uint8)
-    weight[:, start : start + square, start : start + square] = round(settings.overlap_weight)
-    weight[:, hole, hole] = 1
+    weight[:, top : top + square, left : left + square] = round(settings.overlap_weight)
+    weight[hole] = 1
     return {"removed": removed, "weight": weight}
 
 
@@ -88,6 +103,36 @@ def random_region(
             removed = pasted
         tries += 1
     return _only_removed_counts(removed)
+
+
+def random_noise(size: int, settings: MaskSettings, rng: np.random.Generator) -> Removal:
+    """Remove what lies under 0.25 in smooth noise, as the released random-region code does.
+
+    There, 600 x 600 uniform numbers are enlarged to 10,000 x 10,000 by bicubic interpolation once, and windows
+    are drawn until 20 to 30 % of one are removed. Here each window's own few numbers are drawn and enlarged:
+    the same distribution, without the 400 MB. `fraction` is the middle of the accepted shares.
+    """
+    cells = math.ceil(size * NOISE_CELLS / NOISE_PIXELS) + 4  # the interpolation reaches two cells further
+    while True:
+        across, down = (_bicubic(size, cells, float(offset)) for offset in rng.random(2))
+        noise = rng.random((cells, cells))
+        removed = (down @ noise @ across.T < NOISE_LEVEL).astype(np.uint8)
+        if abs(removed.mean() - settings.fraction) < NOISE_TOLERANCE:
+            return _only_removed_counts(removed)
+
+
+def _bicubic(size: int, cells: int, offset: float) -> np.ndarray:
+    """Weights of `cells` numbers in `size` pixels, (size, cells): cubic convolution with a = -0.75.
+
+    Args:
+        offset: Where between two numbers the first pixel lies.
+    """
+    place = 1 + offset + np.arange(size)[:, None] * (NOISE_CELLS / NOISE_PIXELS)
+    away = np.abs(place - np.arange(cells))
+    a = -0.75
+    near = ((a + 2) * away - (a + 3)) * away**2 + 1
+    far = ((a * away - 5 * a) * away + 8 * a) * away - 4 * a
+    return np.where(away <= 1, near, np.where(away < 2, far, 0.0))
 
 
 def nothing(size: int) -> Removal:
@@ -169,6 +214,10 @@ def draw_removal(
     """Draw what is removed from one image of `size` pixels, as the recipe says."""
     if settings.kind == "central":
         return central(size, settings)
+    if settings.kind == "random-square":
+        return random_square(size, settings, rng)
+    if settings.kind == "random-noise":
+        return random_noise(size, settings, rng)
     if settings.kind == "random-block":
         return random_block(size, settings, rng)
     if settings.kind == "random-region":

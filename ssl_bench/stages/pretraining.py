@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 
 from ssl_bench.data.samples import PhotoSamples
 from ssl_bench.encoders.contract import Encoder, weights_hash
-from ssl_bench.encoders.files import CARD_FILE, EncoderCard, read_card, save_encoder
+from ssl_bench.encoders.files import CARD_FILE, EncoderCard, read_card, save_encoder, save_weights
 from ssl_bench.encoders.registry import fresh_encoder
 from ssl_bench.engine.checkpoints import Checkpoints
 from ssl_bench.engine.loading import default_workers, evaluation_batches, to_device, training_batches
@@ -25,12 +24,13 @@ from ssl_bench.pretexts.contract import Pretext
 from ssl_bench.pretexts.masks import drawn_shape
 from ssl_bench.pretexts.registry import build_pretext
 from ssl_bench.progress import say
-from ssl_bench.recipe_schemas import ContextEncoderSettings, PretrainRecipe
+from ssl_bench.recipe_schemas import ContextEncoderSettings, InpaintingSettings, PretrainRecipe
 from ssl_bench.recipes import load_pretrain_recipe
 from ssl_bench.records import PretrainingReference
 from ssl_bench.reporting.figures import inpainting_gallery
 from ssl_bench.runs import RunFolder, default_runs_folder, run_name
 from ssl_bench.stages.datasets import PretrainingData, object_shapes, pretraining_data
+from ssl_bench.stages.losses import LossLog
 
 PICTURES = 6
 
@@ -93,6 +93,11 @@ def pretrain(
         say(f"{folder.path} is done already")
         return _finished(folder.path)
     processes = Processes(device)
+    if processes.count > 1 and isinstance(settings.pretext, InpaintingSettings):
+        raise UserError(
+            f"{recipe}: the inpainting network learns on one process (its two players take turns); "
+            "start it without torchrun"
+        )
     if processes.is_main:
         folder.open(settings.model_dump(mode="json"), environment(str(processes.device)))
     try:
@@ -107,6 +112,8 @@ def pretrain(
             reference = _reference(settings, found, report.wall_s, limit, overrides)
             card = _card(settings, folder.path.name, pretext.encoder, reference, seed)
             _write_pictures(pretext, found, samples, folder.path)
+            for part, module in pretext.kept().items():
+                save_weights(folder.path / f"{part}.safetensors", module)
             save_encoder(folder.path, pretext.encoder, card)
             folder.finish()
             _checkpoints(folder).clear()
@@ -119,7 +126,8 @@ def pretrain(
 
 def _shapes(settings: PretrainRecipe, shapes: str | Path | None) -> tuple[Any, str | None]:
     """Find where random regions take their shapes from."""
-    mask = settings.pretext.mask if isinstance(settings.pretext, ContextEncoderSettings) else None
+    pretext = settings.pretext
+    mask = pretext.mask if isinstance(pretext, ContextEncoderSettings | InpaintingSettings) else None
     if mask is None or mask.kind != "random-region" or mask.shapes == "drawn":
         if shapes is not None:
             raise UserError("--shapes is for a random-region mask with pretext.mask.shapes=voc")
@@ -167,25 +175,28 @@ def _train(
         processes=processes.count,
         pin=processes.device.type == "cuda",
     )
-    began = time.monotonic()
+    log = LossLog(folder)
 
     def batches_from(first: int) -> Any:
         if processes.is_main:
-            folder.keep_log_until(first)
+            log.begin(first)
         return batches(first)
 
-    return train(
-        pretext,
-        pretext.players(),
-        batches_from,
-        settings.schedule,
-        processes=processes,
-        precision=settings.precision,
-        seed=seed,
-        label=folder.path.name,
-        checkpoints=_checkpoints(folder),
-        log=lambda line: folder.log({**line, "wall_s": round(time.monotonic() - began, 2)}),
-    )
+    try:
+        return train(
+            pretext,
+            pretext.players(),
+            batches_from,
+            settings.schedule,
+            processes=processes,
+            precision=settings.precision,
+            seed=seed,
+            label=folder.path.name,
+            checkpoints=_checkpoints(folder),
+            log=log,
+        )
+    finally:
+        log.close()
 
 
 def _reference(
@@ -233,6 +244,7 @@ def _write_pictures(pretext: Pretext, found: PretrainingData, samples: PhotoSamp
     """Draw the pretext's pictures, if it makes any: of photos held out, or else of its own."""
     if found.held_out is not None:
         samples = PhotoSamples(found.held_out, samples.settings, extra=pretext.draw)
+    pretext.eval()
     device = next(pretext.parameters()).device
     batch = next(iter(evaluation_batches(samples, batch_size=PICTURES, seed=0, workers=0)))
     pictures = {title: images.cpu() for title, images in pretext.pictures(to_device(batch, device)).items()}
@@ -257,6 +269,6 @@ def _announcement(
 
 
 def _ending(folder: Path, report: TrainingReport) -> str:
-    loss = report.losses.get("loss")
-    loss_text = f", loss {loss:.4f}" if loss is not None else ""
+    losses = (f", {name} {value:.4f}" for name, value in report.losses.items() if name.endswith("loss"))
+    loss_text = "".join(losses).replace(".loss", " loss")
     return f"wrote {folder / 'encoder.safetensors'}{loss_text}, {report.images_per_s:.0f} images/s"

@@ -119,8 +119,10 @@ def _figures(runs: Path, folder: Path) -> list[Path]:
     curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for path in sorted(runs.glob(f"*/{METRICS_FILE}")):
         if (path.parent / "encoder.json").exists():
-            losses = read_losses(path.parent)
-            curves.setdefault(path.parent.name.split("-seed")[0], {})[path.parent.name] = losses["loss"]
+            for name, points in read_losses(path.parent).items():
+                if name == "loss" or name.endswith(".loss"):
+                    label = " ".join([path.parent.name, *name.split(".")[:-1]])
+                    curves.setdefault(path.parent.name.split("-seed")[0], {})[label] = points
     for recipe, series in curves.items():
         written.append(loss_curves(series, folder / f"loss-{recipe}.png", ylabel=f"training loss, {recipe}"))
     for picture in sorted(runs.glob("*/pictures.png")):
