@@ -1,9 +1,10 @@
 """One training step of the inpainting network against the same network written plainly, with plain Adam.
 
-    python benchmarks/inpainting_step.py [--precision fp32 bf16] [--batch 64] [--rounds 5]
+    python benchmarks/inpainting_step.py [--batch 64] [--rounds 5]
 
-A step is the discriminator's and the generator's together. Both sides run in turns in one process and on the
-same batch; the figure is the median of the rounds' ratios. Peak memory is taken in a fresh process a side.
+A step is the discriminator's and the generator's together, in fp32 and under bfloat16 autocast. All sides run in
+turns in one process and on the same batch; the figure is the median of the rounds' ratios to the plain network in
+fp32. Peak memory is taken in a fresh process a side.
 """
 
 from __future__ import annotations
@@ -33,43 +34,43 @@ from ssl_bench.pretexts.registry import build_pretext
 from ssl_bench.recipes import load_pretrain_recipe
 from tests.plain_inpainting import PlainGame, plain_discriminator, plain_generator
 
-SIDES = ("plain", "ours")
+SIDES = ("plain fp32", "plain bf16", "ours fp32", "ours bf16")
+BASELINE = SIDES[0]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="steps a side and round")
     parser.add_argument("--peak", choices=SIDES, help="only this side's peak memory, as JSON")
     arguments = parser.parse_args()
     if arguments.peak:
-        print(json.dumps(peak_memory_mb(arguments.peak, arguments.precision[0], arguments.batch)))
+        print(json.dumps(peak_memory_mb(arguments.peak, arguments.batch)))
         return
     refuse_if_busy()
-    for precision in arguments.precision:
-        steps = {side: stepper(side, precision, arguments.batch) for side in SIDES}
-        for step in steps.values():
-            step()
-        ratios, times = [], {side: [] for side in SIDES}
-        for number in range(arguments.rounds):
-            order = SIDES if number % 2 == 0 else SIDES[::-1]
-            for side in order:
-                times[side].append(seconds(steps[side], arguments.steps))
-            ratios.append(times["plain"][-1] / times["ours"][-1])
-        plain, ours = (statistics.median(times[side]) for side in SIDES)
-        del steps
-        peaks = {side: measured_apart(side, precision, arguments.batch) for side in SIDES}
+    steps = {side: stepper(side, arguments.batch) for side in SIDES}
+    for step in steps.values():
+        step()
+    times: dict[str, list[float]] = {side: [] for side in SIDES}
+    for number in range(arguments.rounds):
+        for side in SIDES if number % 2 == 0 else SIDES[::-1]:
+            times[side].append(seconds(steps[side], arguments.steps))
+    steps.clear()
+    print(f"generator and discriminator step, batch {arguments.batch}, {arguments.rounds} rounds")
+    for side in SIDES:
+        ratios = [plain / own for plain, own in zip(times[BASELINE], times[side], strict=True)]
+        rounds = " ".join(f"{ratio:.2f}" for ratio in ratios)
         print(
-            f"{precision}, batch {arguments.batch}: plain {plain:.3f} s, ours {ours:.3f} s a step, "
-            f"ratio {statistics.median(ratios):.2f} (rounds: {' '.join(f'{r:.2f}' for r in ratios)}); "
-            f"peak above imports: plain {peaks['plain']:.0f} MiB, ours {peaks['ours']:.0f} MiB"
+            f"{side:10}  {statistics.median(times[side]):6.3f} s  "
+            f"{statistics.median(ratios):5.2f} times as fast as {BASELINE} (rounds {rounds})  "
+            f"peak {measured_apart(side, arguments.batch):5.0f} MiB above the imports"
         )
 
 
-def stepper(side: str, precision: str, batch_size: int) -> Callable[[], None]:
+def stepper(side: str, batch_size: int) -> Callable[[], None]:
     """Build one side and return what takes a step of it."""
+    who, precision = side.split()
     torch.manual_seed(0)
     recipe = load_pretrain_recipe("inpainting-official", [f"precision={precision}"])
     encoder = fresh_encoder({"name": "dcgan", "width": 1.0}, input_size=128, init="dcgan", seed=0)
@@ -77,7 +78,7 @@ def stepper(side: str, precision: str, batch_size: int) -> Callable[[], None]:
     drawn = pretext.draw(np.random.default_rng(0))
     batch = {name: torch.from_numpy(np.stack([value] * batch_size)) for name, value in drawn.items()}
     batch["image"] = torch.randint(0, 256, (batch_size, 3, 128, 128), dtype=torch.uint8)
-    if side == "plain":
+    if who == "plain":
         del pretext, encoder
         game = PlainGame(plain_generator(), plain_discriminator())
         return lambda: [game.step(batch, bf16=precision == "bf16")].clear()
@@ -101,7 +102,7 @@ def seconds(step: Callable[[], None], steps: int) -> float:
     return (time.perf_counter() - began) / steps
 
 
-def peak_memory_mb(side: str, precision: str, batch_size: int) -> float:
+def peak_memory_mb(side: str, batch_size: int) -> float:
     """Take three steps and return the largest anonymous memory seen, above that of the imports."""
     import threading
 
@@ -114,7 +115,7 @@ def peak_memory_mb(side: str, precision: str, batch_size: int) -> float:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    step = stepper(side, precision, batch_size)
+    step = stepper(side, batch_size)
     for _ in range(3):
         step()
     done.set()
@@ -122,9 +123,9 @@ def peak_memory_mb(side: str, precision: str, batch_size: int) -> float:
     return peak - before
 
 
-def measured_apart(side: str, precision: str, batch_size: int) -> float:
+def measured_apart(side: str, batch_size: int) -> float:
     """Measure a side's peak in a process of its own."""
-    command = [sys.executable, __file__, "--peak", side, "--precision", precision, "--batch", str(batch_size)]
+    command = [sys.executable, __file__, "--peak", side, "--batch", str(batch_size)]
     return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 

@@ -1,7 +1,7 @@
 """ssl-bench: from self-supervised pretraining to the comparison table of a paper.
 
-The verbs of the command line are functions here: `pretrain`, `transfer`, `table`, `load_encoder`. They are
-imported when first used, so that `import ssl_bench` does not wait for torch.
+The verbs of the command line are functions here: `pretrain`, `transfer`, `table`, `inpaint`, `load_encoder`.
+They are imported when first used, so that `import ssl_bench` does not wait for torch.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ssl_bench.stages.encoders import load_encoder
+    from ssl_bench.stages.inpaint import inpaint
     from ssl_bench.stages.pretraining import pretrain
     from ssl_bench.stages.tables import table
     from ssl_bench.stages.transfer import transfer
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_encoder", "pretrain", "table", "transfer"]
+__all__ = ["__version__", "inpaint", "load_encoder", "pretrain", "table", "transfer"]
 
 _PLACES = {
+    "inpaint": "ssl_bench.stages.inpaint",
     "load_encoder": "ssl_bench.stages.encoders",
     "pretrain": "ssl_bench.stages.pretraining",
     "table": "ssl_bench.stages.tables",

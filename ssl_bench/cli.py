@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 import tyro
 
 from ssl_bench import __version__
-from ssl_bench.commands import computing, data, showing
+from ssl_bench.commands import computing, data, plotting, showing
 from ssl_bench.commands.options import RESUMABLE, USER_ERROR
 from ssl_bench.errors import UserError, unknown
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "pretrain": computing.pretrain,
     "transfer": computing.transfer,
+    "inpaint": computing.inpaint,
     "table": showing.table,
     "run": computing.run,
     "demo": computing.demo,
@@ -27,12 +28,20 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "export": showing.export,
 }
 DATA_COMMANDS: dict[str, Callable[..., int]] = {"make": data.make, "verify": data.verify, "get": data.get}
+PLOT_COMMANDS: dict[str, Callable[..., int]] = {"losses": plotting.losses}
+# Words that stand before a verb of their own.
+GROUPS = {"data": DATA_COMMANDS, "plot": PLOT_COMMANDS}
+GROUP_HELP = {
+    "data": "ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012",
+    "plot": "ssl-bench plot losses RUN [RUN ...] [--out FILE]",
+}
 
 OVERVIEW = """ssl-bench {version}: from self-supervised pretraining to the comparison table of a paper
 
   ssl-bench demo                        everything once on embedded synthetic data, in minutes
   ssl-bench pretrain [RECIPE]           learn an encoder without labels
   ssl-bench transfer --task voc-cls     judge an encoder (voc-cls, voc-det, voc-seg)
+  ssl-bench inpaint --images FOLDER     complete pictures with a trained inpainting run
   ssl-bench run TABLE                   make what a table still lacks
   ssl-bench table TABLE                 published rows beside measured rows
   ssl-bench report TABLE                the table with its figures, in a folder
@@ -40,6 +49,7 @@ OVERVIEW = """ssl-bench {version}: from self-supervised pretraining to the compa
   ssl-bench ls recipes|protocols|tables|runs    ssl-bench show NAME    ssl-bench diff A B
   ssl-bench inspect ENCODER                     ssl-bench export ENCODER FOLDER
   ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012
+  ssl-bench plot losses RUN [RUN ...]
 
 Settings are changed by key=value behind the options; `ssl-bench VERB --help` explains a verb.
 """
@@ -76,25 +86,27 @@ def _dispatch(given: list[str]) -> int:
     if given[0] in ("-V", "--version"):
         print(__version__)
         return 0
-    commands, prog = COMMANDS, "ssl-bench"
-    if given[0] == "data":
-        commands, prog, given = DATA_COMMANDS, "ssl-bench data", given[1:]
+    commands, prog, kind, known = COMMANDS, "ssl-bench", "command", [*COMMANDS, *GROUPS]
+    if given[0] in GROUPS:
+        group, given = given[0], given[1:]
+        commands, prog, known = GROUPS[group], f"ssl-bench {group}", [*GROUPS[group]]
+        kind = "kind of plot" if group == "plot" else "command"
         if not given or given[0] in ("-h", "--help"):
-            print("ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012")
+            print(GROUP_HELP[group])
             return 0
     verb, rest = given[0], given[1:]
     if verb not in commands:
-        raise unknown("command", verb, [*commands, *(["data"] if commands is COMMANDS else [])])
+        raise unknown(kind, verb, known)
     return tyro.cli(
         commands[verb],
         prog=f"{prog} {verb}",
-        args=_words_first(rest) if verb in ("pretrain", "transfer") else rest,
+        args=_words_first(rest) if verb in ("pretrain", "transfer", "losses") else rest,
         description=(commands[verb].__doc__ or "").split("Args:")[0],
     )
 
 
 def _words_first(given: Sequence[str]) -> list[str]:
-    """Put recipe and settings before the options: a parser of options wants such words in one place.
+    """Put recipe and settings, or runs, before the options: a parser of options wants such words in one place.
 
     Every option of these verbs takes one value, but for --dry-run and --help.
     """

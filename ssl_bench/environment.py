@@ -12,7 +12,17 @@ from typing import Any
 
 from ssl_bench import __version__
 
-PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "scikit-learn", "pycocotools")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "accelerate",
+    "numpy",
+    "pillow",
+    "scikit-learn",
+    "scikit-image",
+    "pycocotools",
+)
 
 
 def package_versions() -> dict[str, str]:

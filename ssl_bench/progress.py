@@ -23,6 +23,16 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+_SAID: set[str] = set()
+
+
+def say_once(text: str) -> None:
+    """Print a line as `say` does, but only the first time: a suite comes by the same place many times."""
+    if text not in _SAID:
+        _SAID.add(text)
+        say(text)
+
+
 def clock(seconds: float) -> str:
     """Format a duration: 42 s, 3:05 min, 2:10 h."""
     whole = round(seconds)

@@ -1,4 +1,4 @@
-"""What a recipe may say: the types and ranges of every key.
+"""What a pretraining recipe may say: the types and ranges of every key.
 
 Fields marked `NOT_HASHED` are words for the reader; everything else moves numbers and is in the hash.
 """
@@ -126,6 +126,8 @@ class MaskSettings(Settings):
     def _something_is_removed(self) -> MaskSettings:
         if self.kind in ("random-block", "random-region") and self.fraction < 0.02:
             raise ValueError(f"fraction must be at least 0.02 for a {self.kind} mask")
+        if self.kind in ("central", "random-square") and self.overlap_weight not in range(1, 256):
+            raise ValueError("overlap_weight must be a whole number from 1 to 255 for a square")
         if self.kind == "random-noise" and not 0.1 <= self.fraction <= 0.4:
             raise ValueError(
                 "fraction must be from 0.1 to 0.4 for a random-noise mask: others are hardly ever drawn"
@@ -196,6 +198,8 @@ class InpaintingSettings(Settings):
     def _output_fits_mask(self) -> InpaintingSettings:
         if self.mask.kind == "none":
             raise ValueError("mask.kind none leaves nothing to paint")
+        if self.paints == "patch" and self.one_mask_a_batch:
+            raise ValueError("one_mask_a_batch is for paints whole: a patch is cut where its own hole lies")
         if self.mask.shapes != "drawn" and self.mask.kind != "random-region":
             raise ValueError("mask.shapes is drawn for every kind but random-region")
         if self.paints == "patch" and self.mask.kind not in ("central", "random-square"):
@@ -266,6 +270,15 @@ class PretrainRecipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _a_hole_is_left(self) -> PretrainRecipe:
+        mask = getattr(self.pretext, "mask", None)
+        if mask and mask.kind in ("central", "random-square") and 2 * mask.overlap >= self.input.size // 2:
+            raise ValueError(
+                f"pretext.mask.overlap {mask.overlap} leaves nothing of a square of {self.input.size // 2} px"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _inpainting_fits(self) -> PretrainRecipe:
         if not isinstance(self.pretext, InpaintingSettings):
             return self
@@ -280,131 +293,4 @@ class PretrainRecipe(Settings):
             raise ValueError(
                 "schedule.batch_size must be at least 2: batch normalisation has nothing to compare one image with"
             )
-        return self
-
-
-class SplitSettings(Settings):
-    """Names of the lists under ImageSets to learn from and to judge on."""
-
-    train: str
-    test: str
-
-
-class ClassificationSettings(Settings):
-    """Multi-label classification: random crops, a head on one tap, mean AP over classes."""
-
-    kind: Literal["classification"]
-    input: InputSettings
-    tap: str
-    normalise: Literal["none", "batchnorm"]
-    hidden: list[Count]
-    dropout: Fraction
-    head_init: Literal["kaiming", "gaussian"]
-    test_crops: Count
-    ap: Literal["voc-11-point", "voc-area", "sklearn", "sklearn-ties-against"]
-
-
-class DetectionSettings(Settings):
-    """Faster R-CNN on one tap: torchvision's region proposals and RoI heads, fc6/fc7 on pooled regions.
-
-    `fixed_layers` are layers of the encoder that keep their weights even when the rest is fine-tuned.
-    """
-
-    kind: Literal["detection"]
-    tap: str
-    fixed_layers: list[str]
-    short_side: Annotated[int, Field(ge=64, le=2000)]
-    long_side: Annotated[int, Field(ge=64, le=4000)]
-    flip: bool
-    anchor_sizes: Annotated[list[Count], Field(min_length=1)]
-    anchor_ratios: Annotated[list[Positive], Field(min_length=1)]
-    proposals_train: Count
-    proposals_test: Count
-    proposal_nms: Fraction
-    regions_per_image: Count
-    foreground_fraction: Fraction
-    foreground_iou: Fraction
-    pool_size: Count
-    hidden: Annotated[list[Count], Field(min_length=2, max_length=2)]
-    dropout: Fraction
-    use_difficult: bool
-    nms: Fraction
-    score_threshold: Fraction
-    detections_per_image: Count
-    iou: Fraction
-    ap: Literal["voc-11-point", "voc-area"]
-
-
-class SegmentationSettings(Settings):
-    """FCN-32s: fc6 and fc7 as convolutions on one tap, scores, bilinear upsampling.
-
-    `short_side` null keeps an image's size; `crop` null trains on whole images, one a forward pass.
-    """
-
-    kind: Literal["segmentation"]
-    tap: str
-    image_padding: Annotated[int, Field(ge=0, le=200)]
-    short_side: Annotated[int, Field(ge=64, le=2000)] | None
-    crop: Annotated[int, Field(ge=64, le=2000)] | None
-    flip: bool
-    fc6_kernel: Count
-    fc6_padding: Annotated[int, Field(ge=0)]
-    hidden: Annotated[list[Count], Field(min_length=2, max_length=2)]
-    dropout: Fraction
-
-
-TaskSettings = Annotated[
-    ClassificationSettings | DetectionSettings | SegmentationSettings, Field(discriminator="kind")
-]
-
-
-class Protocol(Settings):
-    """A way of judging an encoder: everything that can move its number, but for the encoder and the seed."""
-
-    name: str = Field(json_schema_extra=NOT_HASHED)
-    version: Count
-    implementation: Count
-    task: Literal["voc-cls", "voc-det", "voc-seg"]
-    mode: Literal["finetune", "frozen"]
-    budget: Literal["full", "quick", "demo"]
-    title: str = words()
-    source: str = words()
-    expected: str = words()
-    expected_time: str = words()
-    main_metric: str
-    splits: dict[str, SplitSettings]
-    settings: TaskSettings
-    optimizer: OptimizerSettings
-    schedule: ScheduleSettings
-    precision: Literal["fp32", "bf16"]
-
-    @model_validator(mode="after")
-    def _something_is_fitted(self) -> Protocol:
-        if self.schedule.steps < 1:
-            raise ValueError("schedule.steps must be at least 1 in a protocol")
-        return self
-
-    @model_validator(mode="after")
-    def _task_is_of_its_kind(self) -> Protocol:
-        kind = {"voc-cls": "classification", "voc-det": "detection", "voc-seg": "segmentation"}[self.task]
-        if self.settings.kind != kind:
-            raise ValueError(f"task {self.task} has settings of kind {kind}, not {self.settings.kind}")
-        return self
-
-    @model_validator(mode="after")
-    def _main_metric_is_computed(self) -> Protocol:
-        if isinstance(self.settings, SegmentationSettings):
-            computed = ["mIoU", "pixel accuracy", "mean accuracy", "frequency-weighted IoU"]
-        else:
-            computed = [f"mAP[{self.settings.ap}]"]
-        if self.main_metric not in computed:
-            allowed = " or ".join(computed)
-            raise ValueError(f"main_metric must be {allowed} with these settings, not {self.main_metric}")
-        return self
-
-    @model_validator(mode="after")
-    def _a_batch_can_be_normalised(self) -> Protocol:
-        normalise = getattr(self.settings, "normalise", "none")
-        if normalise == "batchnorm" and self.schedule.batch_size < 2:
-            raise ValueError("normalise: batchnorm needs schedule.batch_size of at least 2")
         return self

@@ -16,13 +16,20 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ssl_bench.errors import UserError, nearest, unknown
-from ssl_bench.recipe_schemas import PretrainRecipe, Protocol
+from ssl_bench.protocol_schemas import InpaintingProtocol, Protocol
+from ssl_bench.recipe_schemas import PretrainRecipe
 
-Kind = Literal["pretrain", "transfer"]
-SCHEMAS: dict[str, type[BaseModel]] = {"pretrain": PretrainRecipe, "transfer": Protocol}
+Kind = Literal["pretrain", "transfer", "inpainting"]
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "pretrain": PretrainRecipe,
+    "transfer": Protocol,
+    "inpainting": InpaintingProtocol,
+}
 BUDGETS = ("full", "quick", "demo")
 MODES = ("finetune", "frozen")
 TASKS = ("voc-cls", "voc-det", "voc-seg")
+INPAINTING = "inpainting"
+INPAINTING_DEFAULT = "inpainting-center"
 # Names of variants that pydantic puts into the place of a complaint; a reader's YAML has no such key.
 VARIANTS = (
     *("context-encoder", "autoencoder", "inpainting-joint", "inpainting-l2"),
@@ -40,9 +47,14 @@ def shipped_folder(name: Literal["pretrain", "transfer", "results"]) -> Path:
     return installed if installed.is_dir() else package.parent / name
 
 
+def _folder(kind: Kind) -> Path:
+    """Protocols that measure paintings lie apart from those that fit something on an encoder."""
+    return shipped_folder("transfer") / "inpainting" if kind == "inpainting" else shipped_folder(kind)
+
+
 def recipe_names(kind: Kind) -> list[str]:
-    """List the shipped recipes of a stage by name."""
-    return sorted(path.stem for path in shipped_folder(kind).glob("*.yaml"))
+    """List the shipped recipes of a kind by name."""
+    return sorted(path.stem for path in _folder(kind).glob("*.yaml"))
 
 
 def recipe_path(kind: Kind, name: str) -> Path:
@@ -58,7 +70,7 @@ def recipe_path(kind: Kind, name: str) -> Path:
         return path
     if name not in recipe_names(kind):
         raise unknown("recipe" if kind == "pretrain" else "protocol", name, recipe_names(kind))
-    return shipped_folder(kind) / f"{name}.yaml"
+    return _folder(kind) / f"{name}.yaml"
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -216,6 +228,17 @@ def load_protocol(name: str, overrides: Sequence[str] = ()) -> Protocol:
     """Load a transfer protocol by its full name, with `key=value` changes laid over it."""
     value = apply_overrides(read_with_base("transfer", name), overrides)
     return validated(Protocol, value, f"protocol {name}")
+
+
+def load_inpainting_protocol(name: str, overrides: Sequence[str] = ()) -> InpaintingProtocol:
+    """Load a protocol that measures paintings, with `key=value` changes laid over it."""
+    value = apply_overrides(read_with_base("inpainting", name), overrides)
+    return validated(InpaintingProtocol, value, f"protocol {name}")
+
+
+def measures_paintings(task: str) -> bool:
+    """Whether a task's name stands for a protocol that measures paintings; `inpainting` does in short."""
+    return task == INPAINTING or task in recipe_names("inpainting")
 
 
 def protocol_name(task: str, mode: str, budget: str) -> str:

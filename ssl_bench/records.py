@@ -68,14 +68,17 @@ class PretrainingReference(_Part):
 
 
 class EncoderReference(_Part):
-    """Which weights were judged. `sha256` is over the tensors' names, shapes and bytes."""
+    """Which weights were judged. `sha256` is over the tensors' names, shapes and bytes.
+
+    Where there are no weights (`source` none: neighbours by HOG) it is over what describes the method.
+    """
 
     name: str
     method: str
     architecture: str
     sha256: str
     tap: str
-    source: Literal["run", "file", "random"]
+    source: Literal["run", "file", "random", "none"]
     pretraining: PretrainingReference | None = None
 
 

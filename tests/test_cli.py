@@ -23,7 +23,11 @@ from ssl_bench.recipes import load_pretrain_recipe, load_protocol, recipe_names
 from tests.tiny_run import call
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-VERBS = [*cli.COMMANDS, *(f"data {name}" for name in cli.DATA_COMMANDS)]
+# Every verb with its function; those of a group stand behind its name.
+VERBS = {
+    **cli.COMMANDS,
+    **{f"{group} {name}": verb for group, verbs in cli.GROUPS.items() for name, verb in verbs.items()},
+}
 
 Capture = pytest.CaptureFixture[str]
 
@@ -41,11 +45,12 @@ def run_python(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_and_listings_do_not_wait_for_torch() -> None:
     """One interpreter answers everything that needs no network; torch must not be in it afterwards."""
-    asked = [(["--help"], 0), (["data", "--help"], 0), *(([*verb.split(), "--help"], 0) for verb in VERBS)]
+    asked = [([*words, "--help"], 0) for words in ([], *([group] for group in cli.GROUPS))]
+    asked += [([*verb.split(), "--help"], 0) for verb in VERBS]
     asked += [(["ls", what], 0) for what in ("recipes", "protocols", "tables", "runs")]
     asked += [(["show", "rotation-mini"], 0), (["diff", "rotation-mini", "rotation"], 1), (["--version"], 0)]
     asked += [(["pretrain", "--dry-run"], 0), (["transfer", "--dry-run"], 0)]
-    asked += [(["nonsense"], 2), (["pretrain", "nonsense", "--dry-run"], 2)]
+    asked += [(["nonsense"], 2), (["pretrain", "nonsense", "--dry-run"], 2), (["plot", "nonsense"], 2)]
     code = (
         "import sys\n"
         "from ssl_bench.cli import main\n"
@@ -76,8 +81,7 @@ def test_help_of_a_verb_says_what_it_does_and_explains_its_words(verb: str, caps
         cli.main([*verb.split(), "--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    command = {**cli.COMMANDS, **{f"data {name}": known for name, known in cli.DATA_COMMANDS.items()}}[verb]
-    first = (command.__doc__ or "").splitlines()[0]
+    first = (VERBS[verb].__doc__ or "").splitlines()[0]
     assert shown.startswith(f"usage: ssl-bench {verb} ")
     assert " ".join(first.split()) in " ".join(shown.split())
     assert "Args:" not in shown
@@ -108,6 +112,13 @@ def test_the_console_script_exits_with_the_status() -> None:
         (["tabel", "x"], "unknown command 'tabel', did you mean 'table'?"),
         (["data", "verfy"], "unknown command 'verfy', did you mean 'verify'?"),
         (["dta", "verify"], "unknown command 'dta', did you mean 'data'?"),
+        (["plto", "losses"], "unknown command 'plto', did you mean 'plot'?"),
+        (["plot", "loses"], "unknown kind of plot 'loses', did you mean 'losses'? (known: losses)"),
+        (["plot", "losses"], "0 runs to draw: name the folders of 1 to"),
+        (
+            ["plot", "losses", "nowhere"],
+            "nowhere/metrics.jsonl: no log of losses (No such file or directory)",
+        ),
         (["table", "context-encoder"], "unknown table 'context-encoder', did you mean 'context-encoders-2'?"),
         (["run", "nothing.yaml"], "nothing.yaml"),
         (
@@ -331,6 +342,42 @@ def test_ls_show_and_diff_print_to_standard_output(capsys: Capture, tmp_path: Pa
     other = call(capsys, "diff", "rotation-mini", "rotation-small")
     assert other.status == 1
     assert "schedule.steps: " in other.out
+
+
+@pytest.mark.parametrize("group", cli.GROUPS)
+def test_a_group_alone_names_its_verbs(group: str, capsys: Capture) -> None:
+    for words in ([group], [group, "--help"], [group, "-h"]):
+        answer = call(capsys, *words)
+        assert (answer.status, answer.err) == (0, "")
+        assert answer.out.startswith(f"ssl-bench {group} ")
+        assert set(cli.GROUPS[group]) <= set(answer.out.split())
+
+
+def test_losses_are_drawn_where_one_looks_for_them(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the run's folder, those of several runs here, or where --out says, which may stand anywhere."""
+    monkeypatch.chdir(tmp_path)
+    one, other = tmp_path / "runs/one", tmp_path / "runs/other"
+    for folder in (one, other):
+        folder.mkdir(parents=True)
+        (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
+    for words, path in [
+        ([one], one / "losses.png"),
+        (["runs/one", "runs/other"], Path("losses.png")),
+        (["runs/one", "--out", "new/both.png", "runs/other"], Path("new/both.png")),
+        ([f"--out={tmp_path / 'l.png'}", one], tmp_path / "l.png"),
+    ]:
+        answer = call(capsys, "plot", "losses", *words)
+        assert (answer.status, answer.out, answer.err) == (0, f"{path}\n", "")
+        assert path.read_bytes().startswith(b"\x89PNG")
+    both = Path("losses.png").read_bytes()
+    assert both == Path("new/both.png").read_bytes() != (one / "losses.png").read_bytes()
+    (other / "metrics.jsonl").write_text("")
+    answer = call(capsys, "plot", "losses", one, other, "--out", "none.png")
+    assert answer.status == 2
+    assert answer.err.startswith(f"ssl-bench: {other / 'metrics.jsonl'}: there are no losses in it yet")
+    assert not Path("none.png").exists()
 
 
 def test_a_table_without_runs_has_the_published_rows(

@@ -29,6 +29,7 @@ BASE = {
         "errors",
         "hashing",
         "progress",
+        "protocol_schemas",
         "recipe_schemas",
         "recipes",
         "records",
@@ -185,7 +186,8 @@ def third_party() -> set[str]:
 
 def declared() -> set[str]:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return {canonical(requirement) for requirement in project["dependencies"]}
+    extras = (names for extra, names in project["optional-dependencies"].items() if extra != "dev")
+    return {canonical(name) for names in (project["dependencies"], *extras) for name in names}
 
 
 def test_what_is_imported_is_declared() -> None:

@@ -11,7 +11,13 @@ import yaml
 
 from ssl_bench.errors import UserError
 from ssl_bench.hashing import settings_hash
-from ssl_bench.recipes import load_pretrain_recipe, load_protocol, recipe_names, shipped_folder
+from ssl_bench.recipes import (
+    load_inpainting_protocol,
+    load_pretrain_recipe,
+    load_protocol,
+    recipe_names,
+    shipped_folder,
+)
 from ssl_bench.records import (
     FAILURE_FILE,
     RESULT_FILE,
@@ -65,9 +71,11 @@ def test_recipes_are_listed_with_their_hash_and_title() -> None:
 
 def test_protocols_are_listed_with_version_hash_and_title() -> None:
     lines = listing("protocols", NOWHERE)
-    assert [line.split()[0] for line in lines] == recipe_names("transfer")
+    assert [line.split()[0] for line in lines] == [*recipe_names("transfer"), *recipe_names("inpainting")]
     for line in lines:
-        protocol = load_protocol(line.split()[0])
+        name = line.split()[0]
+        load = load_protocol if name in recipe_names("transfer") else load_inpainting_protocol
+        protocol = load(name)
         assert line.split()[1:3] == [f"v{protocol.version}", settings_hash(protocol)]
         assert line.endswith(protocol.title)
 

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from ssl_bench.cli import COMMANDS, main
 from ssl_bench.errors import UserError
 from ssl_bench.hashing import settings_hash
-from ssl_bench.recipe_schemas import PretrainRecipe, Protocol
+from ssl_bench.protocol_schemas import Protocol
+from ssl_bench.recipe_schemas import PretrainRecipe
 from ssl_bench.recipes import (
     BUDGETS,
     MODES,

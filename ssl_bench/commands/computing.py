@@ -60,31 +60,80 @@ def transfer(
     task: str = "voc-cls",
     encoder: str | None = None,
     data: Path | None = None,
+    pool: Path | None = None,
     running: Common = DEFAULTS,
 ) -> int:
     """Judge an encoder: ssl-bench transfer --task voc-cls [mode=frozen] [budget=quick] [key=value ...]
 
     Without --data on MiniVOC with the quick form; with --data the full form (budget=quick chooses the quick one).
+    --task inpainting measures the painted centres of photos; nn-hog and nn:RUN paint by nearest neighbours.
 
     Args:
         words: Settings: mode=finetune|frozen, budget=full|quick|demo, and any key of the protocol.
-        task: voc-cls, voc-det or voc-seg; a protocol's full name (`ssl-bench ls protocols`); or a YAML file.
+        task: voc-cls, voc-det, voc-seg or inpainting; a protocol's full name (`ssl-bench ls protocols`); a YAML file.
         encoder: A run, an encoder file, or the word random; by default the newest finished pretraining.
-        data: A folder that holds a VOCdevkit.
+        data: A folder that holds a VOCdevkit; for inpainting photos (a folder or a zip).
+        pool: Photos that nearest-neighbour inpainting searches.
     """
     overrides = [word for word in words if "=" in word]
     if len(overrides) != len(words):
         loose = next(word for word in words if "=" not in word)
         raise UserError(f"cannot use {loose!r}: name the task with --task, settings are key=value")
     if running.dry_run:
-        from ssl_bench.recipes import resolve_protocol
+        from ssl_bench.recipes import (
+            INPAINTING,
+            INPAINTING_DEFAULT,
+            load_inpainting_protocol,
+            measures_paintings,
+            resolve_protocol,
+        )
 
+        if measures_paintings(task):
+            name = INPAINTING_DEFAULT if task == INPAINTING else task
+            return _print_recipe(load_inpainting_protocol(name, overrides))
         return _print_recipe(resolve_protocol(task, overrides, real_data=data is not None)[0])
+    from ssl_bench.recipes import measures_paintings
     from ssl_bench.stages.transfer import transfer as run
 
-    record = run(task, overrides, encoder=encoder, data=data, **options_of(running))
+    record = run(task, overrides, encoder=encoder, data=data, pool=pool, **options_of(running))
+    if measures_paintings(task):
+        for metric, value in record.metrics.items():
+            print(f"{metric}: {value:.2f}")
+        return 0
     print(f"{record.main_metric}: {record.score:.2f} % ({record.protocol.name} v{record.protocol.version}, "
           f"{record.dataset.name if record.dataset else '?'}, {running.out / record.run})")  # fmt: skip
+    return 0
+
+
+def inpaint(
+    *,
+    encoder: str | None = None,
+    images: Path,
+    mask: Path | None = None,
+    fit: Literal["resize", "tile"] = "resize",
+    out: Path = Path("inpainted"),
+    runs: Path = Path("runs"),
+    device: Device = "auto",
+    limit: int | None = None,
+) -> int:
+    """Complete pictures with a trained inpainting run; writes each, and a figure: input, inpainted, truth.
+
+    Args:
+        encoder: An inpainting run (`ssl-bench pretrain inpainting-mini`); by default the newest run.
+        images: A folder or zip of pictures, or one picture, of any size.
+        mask: What is removed, in white: one PNG of the pictures' size, or a folder of masks named as the pictures.
+            By default the central square.
+        fit: resize brings the short side to 128 px and cuts the middle out; tile keeps a picture's size.
+        out: Folder for the pictures and the figure inpainting.png.
+        runs: Folder of runs.
+        device: Where to compute.
+        limit: Only the first so many pictures.
+    """
+    from ssl_bench.stages.inpaint import inpaint as run
+
+    limit = at_least("--limit", limit)
+    written = run(encoder, images, mask=mask, fit=fit, out=out, runs=runs, device=device, limit=limit)
+    print(written[-1])
     return 0
 
 

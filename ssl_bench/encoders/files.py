@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 
 from ssl_bench.atomic import write_atomically, write_json
 from ssl_bench.encoders.contract import Encoder, Preprocessing, weights_hash
@@ -90,6 +91,19 @@ def read_card(path: Path) -> EncoderCard:
         raise UserError(f"{path}: not an encoder card ({error})") from error
 
 
+def misfits(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """Name every tensor that is missing, unexpected or of another shape."""
+    return [
+        *(f"{name} is missing" for name in wanted.keys() - tensors.keys()),
+        *(f"{name} is unexpected" for name in tensors.keys() - wanted.keys()),
+        *(
+            f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(wanted[name].shape)}"
+            for name in wanted.keys() & tensors.keys()
+            if tensors[name].shape != wanted[name].shape
+        ),
+    ]
+
+
 def load_encoder_file(path: Path) -> tuple[Encoder, EncoderCard]:
     """Load an encoder and prove what was loaded.
 
@@ -106,15 +120,7 @@ def load_encoder_file(path: Path) -> tuple[Encoder, EncoderCard]:
     encoder = build_encoder(card.architecture, input_size=card.preprocessing.size)
     encoder.preprocessing = card.preprocessing
     wanted = encoder.state_dict()
-    wrong = [
-        *(f"{name} is missing" for name in wanted.keys() - tensors.keys()),
-        *(f"{name} is unexpected" for name in tensors.keys() - wanted.keys()),
-        *(
-            f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(wanted[name].shape)}"
-            for name in wanted.keys() & tensors.keys()
-            if tensors[name].shape != wanted[name].shape
-        ),
-    ]
+    wrong = misfits(tensors, wanted)
     if wrong:
         raise UserError(
             f"{weights}: does not fit {card.architecture}: {len(wrong)} of {len(wanted)} tensors differ "

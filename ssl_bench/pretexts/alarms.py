@@ -25,7 +25,7 @@ SIGNS = {
 
 
 class CollapseWatch:
-    """Looks at each logged line of losses; raises each alarm once."""
+    """Looks at each logged line of losses; raises an alarm once for each long stretch of a bad sign."""
 
     def __init__(self) -> None:
         self._in_a_row = dict.fromkeys(SIGNS, 0)

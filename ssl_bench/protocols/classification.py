@@ -22,6 +22,7 @@ from ssl_bench.encoders.contract import Encoder
 from ssl_bench.encoders.heads import fully_connected, multilabel_loss
 from ssl_bench.engine.loading import Batch
 from ssl_bench.metrics.average_precision import multilabel_ap
+from ssl_bench.protocol_schemas import ClassificationSettings, Protocol
 from ssl_bench.protocols.contract import (
     Model,
     Prediction,
@@ -32,7 +33,6 @@ from ssl_bench.protocols.contract import (
     percent_by_class,
     require_positives,
 )
-from ssl_bench.recipe_schemas import ClassificationSettings, Protocol
 
 
 class ClassificationSamples:

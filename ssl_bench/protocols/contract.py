@@ -13,7 +13,7 @@ from ssl_bench.data.voc import VocDevkit
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.engine.loading import Batch, Samples
 from ssl_bench.errors import UserError, unknown
-from ssl_bench.recipe_schemas import Protocol as ProtocolSettings
+from ssl_bench.protocol_schemas import Protocol as ProtocolSettings
 
 # What is kept of one image: arrays by name.
 Prediction = dict[str, np.ndarray]

@@ -31,6 +31,7 @@ from ssl_bench.encoders.heads import fully_connected
 from ssl_bench.engine.loading import Batch
 from ssl_bench.metrics.detection import voc_detection_ap
 from ssl_bench.metrics.detection_rows import Detections, DetectionTruth
+from ssl_bench.protocol_schemas import DetectionSettings, Protocol
 from ssl_bench.protocols.contract import (
     Model,
     Prediction,
@@ -41,7 +42,6 @@ from ssl_bench.protocols.contract import (
     percent_by_class,
     require_positives,
 )
-from ssl_bench.recipe_schemas import DetectionSettings, Protocol
 
 # Box coding of Girshick 2015: offsets are divided by standard deviations of 0.1 and 0.2.
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)

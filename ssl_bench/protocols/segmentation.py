@@ -24,8 +24,8 @@ from ssl_bench.encoders.contract import Encoder
 from ssl_bench.engine.loading import Batch
 from ssl_bench.errors import UserError
 from ssl_bench.metrics.segmentation import confusion_matrix, segmentation_scores
+from ssl_bench.protocol_schemas import Protocol, SegmentationSettings
 from ssl_bench.protocols.contract import Model, Prediction, Scores, Trunk, limited, percent_by_class
-from ssl_bench.recipe_schemas import Protocol, SegmentationSettings
 
 CLASSES = ("background", *VOC_CLASSES)
 

@@ -105,15 +105,17 @@ def _block_notes(
 ) -> tuple[str, ...]:
     """Say what was judged on what, and which rows of the definition nobody has run."""
     name = f"{key.data_title}, {key.budget} protocols"
-    what = []
+    described: dict[str, list[str]] = {}
     for column in definition.columns:
         for entry in [entry for entry in entries if entry.column.key == column.key][:1]:
             protocol, data = entry.record.protocol, entry.dataset
-            what.append(
-                f"{column.title} by {protocol.name} version {protocol.version} ({protocol.hash}) on "
-                f"{data.name}, {data.train_split} ({data.n_train} images) to {data.test_split} "
-                f"({data.n_test}), fingerprint {data.fingerprint}"
+            fitted = f"{data.train_split} ({data.n_train} images) to " if data.n_train else ""
+            words = (
+                f"by {protocol.name} version {protocol.version} ({protocol.hash}) on {data.name}, {fitted}"
+                f"{data.test_split} ({data.n_test}{'' if fitted else ' images'}), fingerprint {data.fingerprint}"
             )
+            described.setdefault(words, []).append(column.title)
+    what = [f"{', '.join(titles)} {words}" for words, titles in described.items()]
     architectures = ", ".join(sorted({row.key.architecture for row in rows}))
     notes = [f"{name}: {'; '.join(what)}; encoders: {architectures}."]
     present = {row.key.method for row in rows}

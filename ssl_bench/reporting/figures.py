@@ -35,8 +35,23 @@ DPI = 150
 def read_losses(run_folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Read every number that a run logged, by name, as (step, value) in order of steps.
 
-    A last line that was cut off by a kill is ignored. Where a resumed run logged a step again, the later line
-    counts.
+    Where a resumed run logged a step again, the later line counts.
+
+    Raises:
+        UserError: As `log_entries`.
+    """
+    series: dict[str, dict[int, float]] = {}
+    for entry in log_entries(run_folder):
+        for name, value in entry.items():
+            if name != "step" and isinstance(value, int | float) and not isinstance(value, bool):
+                series.setdefault(name, {})[int(entry["step"])] = float(value)
+    return {name: sorted(values.items()) for name, values in series.items()}
+
+
+def log_entries(run_folder: Path) -> list[dict[str, Any]]:
+    """Read the lines of a run's log as they were written, each with a step.
+
+    A last line that was cut off by a kill is ignored.
 
     Raises:
         UserError: There is no log, or a line before the last is not a JSON object with a step.
@@ -46,20 +61,17 @@ def read_losses(run_folder: Path) -> dict[str, list[tuple[int, float]]]:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise UserError(f"{path}: no log of losses ({error.strerror}); is this a pretraining run?") from error
-    series: dict[str, dict[int, float]] = {}
+    entries = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            entry = _log_entry(line)
+            entries.append(_log_entry(line))
         except ValueError as error:
             if number == len(lines):
                 break
             raise UserError(f"{path}, line {number}: not a line of a log ({error})") from error
-        for name, value in entry.items():
-            if name != "step" and isinstance(value, int | float) and not isinstance(value, bool):
-                series.setdefault(name, {})[int(entry["step"])] = float(value)
-    return {name: sorted(values.items()) for name, values in series.items()}
+    return entries
 
 
 def loss_curves(
@@ -82,20 +94,20 @@ def loss_curves(
     drawable = {name: points for name, points in series.items() if any(math.isfinite(v) for _, v in points)}
     if not drawable:
         raise UserError(f"{path.name}: there are no losses to draw")
-    figure = _figure(6.4, 3.8)
+    figure = new_figure(6.4, 3.8)
     axes: Axes = figure.add_subplot()
     lines = _grouped(drawable, groups) if groups is not None else {n: [p] for n, p in drawable.items()}
     for index, (label, runs) in enumerate(lines.items()):
         colour, dash = COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)]
         _draw_line(axes, label, runs, colour, dash)
-    if _spans_decades(value for points in drawable.values() for _, value in points):
+    if spans_decades(value for points in drawable.values() for _, value in points):
         axes.set_yscale("log")
     axes.set_xlabel("step")
     axes.set_ylabel(ylabel)
     axes.grid(True, which="both", color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def inpainting_gallery(
@@ -115,7 +127,7 @@ def inpainting_gallery(
     """
     _check_grid(rows, column_titles, row_titles)
     height, width = rows[0][0].shape[:2]
-    figure = _figure(1.5 * len(column_titles) + 0.4, 1.5 * len(rows) * height / width + 0.4)
+    figure = new_figure(1.5 * len(column_titles) + 0.4, 1.5 * len(rows) * height / width + 0.4)
     grid = figure.subplots(len(rows), len(column_titles), squeeze=False)
     for row, (pictures, row_title) in enumerate(zip(rows, row_titles, strict=True)):
         for column, picture in enumerate(pictures):
@@ -128,7 +140,7 @@ def inpainting_gallery(
                 axes.set_title(column_titles[column], fontsize=9)
             if column == 0:
                 axes.set_ylabel(row_title, fontsize=9)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _log_entry(line: str) -> dict[str, Any]:
@@ -170,9 +182,10 @@ def _draw_line(axes: Axes, label: str, runs: Sequence[Points], colour: str, dash
     )
 
 
-def _spans_decades(values: Iterable[float]) -> bool:
+def spans_decades(values: Iterable[float]) -> bool:
+    """Tell whether a logarithmic axis shows these values better."""
     finite = [value for value in values if math.isfinite(value)]
-    return min(finite) > 0 and max(finite) / min(finite) >= LOG_FROM
+    return bool(finite) and min(finite) > 0 and max(finite) / min(finite) >= LOG_FROM
 
 
 def _check_grid(
@@ -192,7 +205,7 @@ def _check_grid(
             )
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """A figure with its own Agg canvas: pyplot's global state and the user's display stay untouched."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -202,7 +215,7 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
     """Write the figure without the time and version that would make equal figures differ."""
     import matplotlib
 

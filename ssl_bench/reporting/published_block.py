@@ -102,6 +102,7 @@ def _row(definition: TableDefinition, wanted: PublishedRow, allowed: pd.DataFram
     for name in INFORMATION:
         words = dict.fromkeys(text for text in every[name] if text)
         information[name] = " / ".join(words) or MISSING
+    information["pretraining_steps"] = MISSING  # published.csv does not know them
     cells = tuple(
         _cell(column, wanted, lines) for column, lines in zip(definition.columns, found, strict=True)
     )

@@ -92,11 +92,13 @@ def row_information(row: EncoderRow, rows: Sequence[EncoderRow]) -> dict[str, st
     learned = row.entries[0].encoder.pretraining
     seconds = row.pretraining_s
     data = row.key.data or MISSING
+    steps = learned.steps if learned else 0
     return {
         "method": row_title(row, rows),
         "supervision": row.definition.supervision or MISSING,
         "pretraining_data": f"{data} (synthetic)" if learned and learned.synthetic else data,
-        "pretraining_time": MISSING if seconds is None else humanised(seconds),
+        "pretraining_time": MISSING if seconds is None or not steps else humanised(seconds),
+        "pretraining_steps": f"{steps:,} of {learned.images_seen // steps}" if learned and steps else MISSING,
     }
 
 

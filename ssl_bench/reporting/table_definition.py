@@ -17,7 +17,7 @@ from ssl_bench.errors import UserError, unknown
 from ssl_bench.recipes import read_yaml, shipped_folder, validated
 
 Scale = Literal["demo", "mini", "small", "paper"]
-InformationKey = Literal["method", "supervision", "pretraining_data", "pretraining_time"]
+InformationKey = Literal["method", "supervision", "pretraining_data", "pretraining_time", "pretraining_steps"]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -57,13 +57,15 @@ class InformationColumn(_Part):
 class RowDefinition(_Part):
     """A method (`encoder.method` of the records) and, for each scale, the recipe that learns it.
 
-    `recipes` is null where nothing has to be learned.
+    `recipes` is null where nothing has to be learned. `encoder` names what is judged there: nothing means
+    random weights, `nn-hog` neighbours by gradient histograms, `nn:METHOD` by the features of that row.
     """
 
     title: Text
     method: str
     supervision: str
     recipes: dict[Scale, str] | None
+    encoder: str | None = None
 
 
 class PublishedChoice(_Part):

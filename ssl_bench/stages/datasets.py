@@ -17,8 +17,9 @@ from ssl_bench.data.voc_classes import VOC_CLASSES
 from ssl_bench.data.voc_official import dataset_name
 from ssl_bench.errors import UserError
 from ssl_bench.pretexts.masks import ShapesOfObjects
-from ssl_bench.progress import counted, say
-from ssl_bench.recipe_schemas import PretrainRecipe, Protocol, SplitSettings
+from ssl_bench.progress import counted, say_once
+from ssl_bench.protocol_schemas import Protocol, SplitSettings
+from ssl_bench.recipe_schemas import PretrainRecipe
 
 MINIVOC = "MiniVOC"
 MOST_SHAPES = 1000
@@ -93,7 +94,7 @@ def pretraining_data(recipe: PretrainRecipe, root: Path | None) -> PretrainingDa
         UserError: Nothing usable is there.
     """
     if root is None:
-        say(
+        say_once(
             "no --data given: learning from MiniVOC, a synthetic look-alike that comes with ssl-bench "
             "(point to your own with --data FOLDER_OR_ZIP)"
         )
@@ -174,7 +175,7 @@ def transfer_data(protocol: Protocol, root: Path | None) -> TransferData:
         UserError: No VOC is there, or none that the protocol has splits for.
     """
     if root is None:
-        say(
+        say_once(
             "no --data given: judging on MiniVOC, a synthetic look-alike that comes with ssl-bench; its numbers "
             "are not VOC numbers (point to the real set with --data FOLDER_WITH_VOCdevkit)"
         )

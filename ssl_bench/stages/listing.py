@@ -10,8 +10,11 @@ import yaml
 
 from ssl_bench.errors import UserError, nearest
 from ssl_bench.hashing import settings_hash
+from ssl_bench.protocol_schemas import InpaintingProtocol, Protocol
 from ssl_bench.recipes import (
+    Kind,
     dotted_keys,
+    load_inpainting_protocol,
     load_pretrain_recipe,
     load_protocol,
     read_yaml,
@@ -28,8 +31,11 @@ def listing(what: str, runs: Path) -> list[str]:
         found = [(name, load_pretrain_recipe(name)) for name in recipe_names("pretrain")]
         return [f"{name:32} {settings_hash(r)}  {r.title}: {r.description}" for name, r in found]
     if what == "protocols":
-        protocols = [(name, load_protocol(name)) for name in recipe_names("transfer")]
-        return [f"{name:26} v{p.version} {settings_hash(p)}  {p.title}" for name, p in protocols]
+        protocols: list[Protocol | InpaintingProtocol] = [
+            *(load_protocol(name) for name in recipe_names("transfer")),
+            *(load_inpainting_protocol(name) for name in recipe_names("inpainting")),
+        ]
+        return [f"{p.name:26} v{p.version} {settings_hash(p)}  {p.title}" for p in protocols]
     if what == "tables":
         folder = shipped_folder("results") / "tables"
         return [
@@ -62,7 +68,12 @@ def _content(name: str, runs: Path) -> dict[str, Any]:
     if name in recipe_names("transfer"):
         protocol = load_protocol(name)
         return {**protocol.model_dump(mode="json"), "hash": settings_hash(protocol)}
-    known = [*recipe_names("pretrain"), *recipe_names("transfer"), *(path.name for path in runs.glob("*"))]
+    if name in recipe_names("inpainting"):
+        measure = load_inpainting_protocol(name)
+        return {**measure.model_dump(mode="json"), "hash": settings_hash(measure)}
+    kinds: tuple[Kind, ...] = ("pretrain", "transfer", "inpainting")
+    shipped = [name for kind in kinds for name in recipe_names(kind)]
+    known = [*shipped, *(path.name for path in runs.glob("*"))]
     raise UserError(
         f"nothing is called {name!r}{nearest(name, known)} (`ssl-bench ls recipes`, `ls protocols` and "
         "`ls runs` list what there is)"

@@ -12,13 +12,14 @@ from ssl_bench.data.voc import find_devkits
 from ssl_bench.engine.training import Interrupted
 from ssl_bench.errors import UserError, unknown
 from ssl_bench.progress import clock, say
-from ssl_bench.recipes import BUDGETS
+from ssl_bench.recipes import BUDGETS, INPAINTING_DEFAULT, measures_paintings
 from ssl_bench.reporting.table_definition import RowDefinition, TableDefinition, find_definition
 from ssl_bench.runs import default_runs_folder
 from ssl_bench.stages.pretraining import pretrain
 from ssl_bench.stages.transfer import transfer
 
 SCALES = ("demo", "mini", "small", "paper")
+NEIGHBOURS = "nn:"
 
 
 @dataclass
@@ -53,9 +54,13 @@ class SuitePlan:
         for row in self.rows:
             recipe = self.recipe(row)
             learned = (
-                f"pretrain {recipe} on {self.photos(row) or 'MiniVOC (synthetic)'}" if recipe else "random"
+                f"pretrain {recipe} on {self.photos(row) or 'MiniVOC (synthetic)'}"
+                if recipe
+                else row.encoder or "random"
             )
-            tasks = ", ".join(f"{column.task} mode={column.mode}" for column in self.definition.columns)
+            tasks = ", ".join(
+                dict.fromkeys(f"{column.task} mode={column.mode}" for column in self.definition.columns)
+            )
             described.append(
                 f"  {row.title}: {learned}; then {tasks} on {self.data or 'MiniVOC (synthetic)'}"
             )
@@ -136,7 +141,8 @@ def plan_suite(
                 "say whose labels the supervised control may see: --labelled CLASS_FOLDERS_OR_ZIP, "
                 "or leave the row out with --rows"
             )
-        find_devkits(Path(data))
+        if any(not measures_paintings(column.task) for column in definition.columns):
+            find_devkits(Path(data))
     return SuitePlan(
         definition=definition,
         rows=chosen,
@@ -161,18 +167,37 @@ def run_suite(plan: SuitePlan) -> SuiteReport:
     report = SuiteReport()
     started = time.monotonic()
     jobs = plan.seeds * len(plan.rows)
-    for number, (seed, row) in enumerate(
-        ((seed, row) for seed in range(plan.seeds) for row in plan.rows), start=1
-    ):
-        say(f"[{number}/{jobs}] {row.title}, seed {seed} ({clock(time.monotonic() - started)} so far)")
-        _run_row(plan, row, seed, report)
+    # What stands on another row's encoder comes after it.
+    ordered = sorted(plan.rows, key=lambda row: bool(row.encoder and row.encoder.startswith(NEIGHBOURS)))
+    number = 0
+    for seed in range(plan.seeds):
+        learned: dict[str, str] = {}
+        for row in ordered:
+            number += 1
+            say(f"[{number}/{jobs}] {row.title}, seed {seed} ({clock(time.monotonic() - started)} so far)")
+            _run_row(plan, row, seed, report, learned)
     return report
 
 
-def _run_row(plan: SuitePlan, row: RowDefinition, seed: int, report: SuiteReport) -> None:
-    """Learn one row's encoder with one seed and judge it in every column."""
+def _run_row(
+    plan: SuitePlan, row: RowDefinition, seed: int, report: SuiteReport, learned: dict[str, str]
+) -> None:
+    """Learn one row's encoder with one seed and judge it in every column.
+
+    Args:
+        learned: The folder of each method's run of this seed; this row's is added.
+    """
     recipe = plan.recipe(row)
-    encoder: list[str] = [plan.random_encoder()]
+    encoder: list[str] = [row.encoder or plan.random_encoder()]
+    if row.encoder is not None and row.encoder.startswith(NEIGHBOURS):
+        other = row.encoder.removeprefix(NEIGHBOURS)
+        if other not in learned:
+            report.failures.append(
+                f"{row.title}, seed {seed}: it needs the row {other}, which was not learned"
+            )
+            say(f"FAILED {report.failures[-1]}")
+            return
+        encoder[0] = NEIGHBOURS + learned[other]
 
     def learn() -> None:
         assert recipe is not None
@@ -187,18 +212,20 @@ def _run_row(plan: SuitePlan, row: RowDefinition, seed: int, report: SuiteReport
             limit=plan.limit,
             workers=plan.workers,
         )
-        encoder[0] = str(result.folder)
+        encoder[0] = learned[row.method] = str(result.folder)
 
     if recipe is not None and not _attempt(f"{row.title}, seed {seed}: pretraining", learn, report):
         return
-    for column in plan.definition.columns:
+    for task, mode in dict.fromkeys((column.task, column.mode) for column in plan.definition.columns):
 
-        def judge(task: str = column.task, mode: str = column.mode) -> None:
+        def judge(task: str = task, mode: str = mode) -> None:
+            paintings = measures_paintings(task)
             transfer(
-                task,
-                [f"mode={mode}", f"budget={plan.budget}"],
+                INPAINTING_DEFAULT if paintings else task,
+                [] if paintings else [f"mode={mode}", f"budget={plan.budget}"],
                 encoder=encoder[0],
                 data=plan.data,
+                pool=plan.unlabelled if encoder[0].startswith("nn") else None,
                 out=plan.out,
                 seed=seed,
                 device=plan.device,
@@ -206,7 +233,7 @@ def _run_row(plan: SuitePlan, row: RowDefinition, seed: int, report: SuiteReport
                 workers=plan.workers,
             )
 
-        _attempt(f"{row.title}, seed {seed}: {column.task}", judge, report)
+        _attempt(f"{row.title}, seed {seed}: {task}", judge, report)
 
 
 def _attempt(label: str, job: Callable[[], None], report: SuiteReport) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 from ssl_bench.errors import UserError
 from ssl_bench.hashing import settings_hash
 from ssl_bench.progress import say
-from ssl_bench.recipes import load_protocol, recipe_names, shipped_folder
+from ssl_bench.protocol_schemas import InpaintingProtocol, Protocol
+from ssl_bench.recipes import load_inpainting_protocol, load_protocol, recipe_names, shipped_folder
 from ssl_bench.records import ProtocolReference, Record, load_records
 from ssl_bench.reporting.build import build_table
 from ssl_bench.reporting.csv_table import to_csv
@@ -28,8 +29,11 @@ REPORT_FOLDER = Path("report")
 def shipped_protocols() -> list[ProtocolReference]:
     """Describe every protocol as it is shipped now."""
     found = []
-    for name in recipe_names("transfer"):
-        protocol = load_protocol(name)
+    protocols: list[Protocol | InpaintingProtocol] = [
+        *(load_protocol(name) for name in recipe_names("transfer")),
+        *(load_inpainting_protocol(name) for name in recipe_names("inpainting")),
+    ]
+    for protocol in protocols:
         found.append(
             ProtocolReference(
                 name=protocol.name,

@@ -16,13 +16,14 @@ from ssl_bench.engine.loading import default_workers, evaluation_batches, to_dev
 from ssl_bench.engine.processes import Processes
 from ssl_bench.engine.training import Interrupted, Player, TrainingReport, train
 from ssl_bench.environment import environment, peak_memory_mb
+from ssl_bench.errors import UserError
 from ssl_bench.hashing import settings_hash
 from ssl_bench.progress import progress, say
+from ssl_bench.protocol_schemas import Protocol
 from ssl_bench.protocols.contract import Judge, Model, Prediction, Scores
 from ssl_bench.protocols.predictions import load_predictions, save_predictions
 from ssl_bench.protocols.registry import JUDGES
-from ssl_bench.recipe_schemas import Protocol
-from ssl_bench.recipes import resolve_protocol
+from ssl_bench.recipes import measures_paintings, resolve_protocol
 from ssl_bench.records import (
     RESULT_FILE,
     Cost,
@@ -37,6 +38,7 @@ from ssl_bench.records import (
 from ssl_bench.runs import RunFolder, default_runs_folder, run_name
 from ssl_bench.stages.datasets import TransferData, transfer_data
 from ssl_bench.stages.encoders import NamedEncoder, named_encoder
+from ssl_bench.stages.paintings import judge_paintings
 
 FIXED_SCHEDULE = "fixed schedule, nothing chosen"
 
@@ -47,6 +49,7 @@ def transfer(
     *,
     encoder: str | None = None,
     data: str | Path | None = None,
+    pool: str | Path | None = None,
     out: str | Path | None = None,
     name: str | None = None,
     seed: int = 0,
@@ -57,10 +60,11 @@ def transfer(
     """Judge an encoder; a run that is done returns its record, an unfinished one goes on.
 
     Args:
-        task: voc-cls, voc-det or voc-seg; a protocol's full name; or a YAML file.
+        task: voc-cls, voc-det, voc-seg or inpainting; a protocol's full name; or a YAML file.
         overrides: mode=finetune|frozen, budget=full|quick|demo, and changes as "key.sub=value".
         encoder: A run, an encoder file, or "random"; the newest finished pretraining by default.
-        data: A folder with a VOCdevkit; MiniVOC by default.
+        data: A folder with a VOCdevkit (photos for inpainting); MiniVOC by default.
+        pool: Photos that nearest-neighbour inpainting searches.
         out: The folder of runs.
         name: The run's own folder name.
         seed: Of everything random in the transfer.
@@ -71,6 +75,21 @@ def transfer(
     Raises:
         UserError: What a user can get wrong.
     """
+    if measures_paintings(task):
+        return judge_paintings(
+            task,
+            overrides,
+            encoder=encoder,
+            data=data,
+            pool=pool,
+            out=out,
+            name=name,
+            seed=seed,
+            device=device,
+            limit=limit,
+        )
+    if pool is not None:
+        raise UserError("--pool belongs to --task inpainting")
     protocol, changed = resolve_protocol(task, overrides, real_data=data is not None)
     runs = Path(out or default_runs_folder())
     subject = named_encoder(encoder, runs=runs, seed=seed)

@@ -231,6 +231,10 @@ def test_the_reports_discriminator_sees_the_completed_image() -> None:
         ("inpainting-official-random", "pretext.sees=patch", "needs paints patch"),
         ("inpainting-official-random", "pretext.mask.fraction=0.8", "from 0.1 to 0.4"),
         ("report-center", "pretext.paints=whole", "paints the patch"),
+        ("inpainting-official", "pretext.one_mask_a_batch=true", "one_mask_a_batch is for paints whole"),
+        ("inpainting-official", "pretext.mask.overlap=32", "leaves nothing of a square of 64 px"),
+        ("inpainting-official", "pretext.mask.overlap_weight=0", "whole number from 1 to 255"),
+        ("inpainting-official", "pretext.mask.overlap_weight=2.5", "whole number from 1 to 255"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(recipe: str, override: str, message: str) -> None:

@@ -11,6 +11,7 @@ import torch
 from ssl_bench.data.voc import find_devkits
 from ssl_bench.data.voc_classes import VOC_CLASSES
 from ssl_bench.metrics.detection import voc_detection_ap
+from ssl_bench.protocol_schemas import DetectionSettings
 from ssl_bench.protocols.detection import (
     MAPS,
     DetectionSamples,
@@ -18,7 +19,6 @@ from ssl_bench.protocols.detection import (
     detection_truth,
     detections_of,
 )
-from ssl_bench.recipe_schemas import DetectionSettings
 from ssl_bench.recipes import load_protocol
 from tests.data.drawn_voc import draw_voc
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from ssl_bench.data.voc_classes import VOID
 from ssl_bench.encoders.registry import fresh_encoder
+from ssl_bench.protocol_schemas import Protocol, SegmentationSettings
 from ssl_bench.protocols.segmentation import Fcn32, _cut, interpolation_matrix
-from ssl_bench.recipe_schemas import Protocol, SegmentationSettings
 from ssl_bench.recipes import load_protocol
 
 TINY = {"name": "caffenet", "width": 0.05}

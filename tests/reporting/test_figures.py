@@ -58,8 +58,10 @@ def test_no_log(tmp_path: Path) -> None:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
     """Keep the figures that are saved."""
     kept: list = []
-    save = figures._save
-    monkeypatch.setattr(figures, "_save", lambda figure, path: (kept.append(figure), save(figure, path))[1])
+    save = figures.save_figure
+    monkeypatch.setattr(
+        figures, "save_figure", lambda figure, path: (kept.append(figure), save(figure, path))[1]
+    )
     return kept
 
 

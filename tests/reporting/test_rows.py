@@ -38,6 +38,7 @@ def test_words_about_a_row(build: Build, record: MakeRecord) -> None:
         "supervision": "reconstruction",
         "pretraining_data": "MiniVOC (synthetic)",
         "pretraining_time": "2.5 min",
+        "pretraining_steps": "100 of 8",
     }
     assert row.pretraining_s == 150.0
 
