@@ -344,6 +344,22 @@ def test_the_verb_writes_pictures_and_says_where(
     assert main(["inpaint", "--images", str(tmp_path / "none"), "--encoder", str(patch_run)]) != 0
 
 
+@pytest.mark.gpu
+def test_a_gpu_plays_and_paints(photos: Path, tmp_path: Path) -> None:
+    """The first step's losses are the CPU's; later ones drift apart with rounding."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    logs = []
+    for device in ("cpu", "cuda"):
+        run = ssl_bench.pretrain(
+            "inpainting-official", TINY, data=photos, out=tmp_path / device, device=device, workers=0
+        )
+        logs.append(read_log(run.folder / METRICS_FILE)[0])
+    for name in ("discriminator.loss", "generator.loss"):
+        assert logs[1][name] == pytest.approx(logs[0][name], rel=1e-2)
+    assert len(inpaint(run.folder, photos, out=tmp_path / "out", device="cuda")) == 10
+
+
 def test_a_20_step_game_is_pinned(tmp_path: Path) -> None:
     """fp32, one seed; a change of the game, its masks or its sampling moves these losses."""
     folder = learn(
