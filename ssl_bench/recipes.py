@@ -73,14 +73,30 @@ def recipe_path(kind: Kind, name: str) -> Path:
     return _folder(kind) / f"{name}.yaml"
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML as PyYAML reads it, but a key that stands twice is an error: the first value would be lost unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                place = f"line {key.start_mark.line + 1}"
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key.value!r} stands twice, {place}"
+                )
+            seen.add(key.value)
+        found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return found
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read one YAML mapping.
 
     Raises:
-        UserError: The file cannot be read, is not YAML or not a mapping.
+        UserError: The file cannot be read, is not YAML or not a mapping, or a key stands twice in it.
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_EachKeyOnce)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(value, dict):

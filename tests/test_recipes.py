@@ -238,6 +238,7 @@ def test_a_users_protocol_stands_on_a_shipped_one(tmp_path: Path) -> None:
         ("- a list\n", "expected a mapping"),
         ("", "expected a mapping"),
         ("a: [unclosed\n", "cannot be read as YAML"),
+        ("name: x\nschedule:\n  steps: 3\n  steps: 4\n", "key 'steps' stands twice, line 4"),
     ],
 )
 def test_a_broken_base_or_file_is_named(tmp_path: Path, text: str, complaint: str) -> None:
