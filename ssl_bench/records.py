@@ -98,6 +98,18 @@ class FrozenProof(_Part):
     sha256_after: str
 
 
+class Interval(_Part):
+    """How far a metric moves with other test images: a percentile bootstrap over images, in the metric's unit.
+
+    Nothing is fitted again, so it says nothing about other seeds.
+    """
+
+    low: float
+    high: float
+    level: float
+    resamples: int
+
+
 class Cost(_Part):
     """What the run took. Throughput counts training images; memory is the process's peak resident set."""
 
@@ -124,6 +136,7 @@ class Record(_Part):
     main_metric: str
     metrics: dict[str, float] = Field(default_factory=dict)
     per_class: dict[str, dict[str, float | None]] = Field(default_factory=dict)
+    intervals: dict[str, Interval] = Field(default_factory=dict)
     selection: Selection | None = None
     frozen_proof: FrozenProof | None = None
     n_evaluated: int = 0

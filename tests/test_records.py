@@ -21,6 +21,7 @@ from ssl_bench.records import (
     DatasetReference,
     EncoderReference,
     FrozenProof,
+    Interval,
     PretrainingReference,
     ProtocolReference,
     Record,
@@ -123,6 +124,9 @@ records = st.builds(
     main_metric=words,
     metrics=st.dictionaries(words, numbers, max_size=3),
     per_class=st.dictionaries(words, st.dictionaries(words, st.none() | numbers, max_size=3), max_size=2),
+    intervals=st.dictionaries(
+        words, built(Interval, low=numbers, high=numbers, level=numbers, resamples=counts), max_size=2
+    ),
     selection=st.none() | built(Selection, rule=words, validation_score=st.none() | numbers, trials=counts),
     frozen_proof=st.none()
     | built(FrozenProof, frozen=st.booleans(), sha256_before=words, sha256_after=words),

@@ -63,6 +63,9 @@ def test_a_real_run_leaves_no_paths_and_no_names_of_machines(
     assert "schedule.steps=1" in record.encoder.pretraining.changed
     assert "schedule.steps=1" in record.protocol.changed
     assert record.n_evaluated == record.dataset.n_test == 4
+    interval = record.intervals[record.main_metric]
+    assert 0 <= interval.low <= interval.high <= 100
+    assert (interval.level, interval.resamples) == (0.95, 1000)
     for path in (*folder.glob("*.json"), *pretrained.glob("*.json")):
         no_places(json.loads(path.read_text()), tmp_path)
     for path in (folder / "recipe.yaml", pretrained / "recipe.yaml"):

@@ -98,7 +98,8 @@ def transfer(
     record = run(task, overrides, encoder=encoder, data=data, pool=pool, **options_of(running))
     if measures_paintings(task):
         for metric, value in record.metrics.items():
-            print(f"{metric}: {value:.2f}")
+            interval = record.intervals[metric]
+            print(f"{metric}: {value:.2f} ({interval.low:.2f} to {interval.high:.2f})")
         return 0
     print(f"{record.main_metric}: {record.score:.2f} % ({record.protocol.name} v{record.protocol.version}, "
           f"{record.dataset.name if record.dataset else '?'}, {running.out / record.run})")  # fmt: skip

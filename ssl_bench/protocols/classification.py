@@ -22,6 +22,7 @@ from ssl_bench.encoders.contract import Encoder
 from ssl_bench.encoders.heads import fully_connected, multilabel_loss
 from ssl_bench.engine.loading import Batch
 from ssl_bench.metrics.average_precision import multilabel_ap
+from ssl_bench.metrics.bootstrap import multilabel_map_resampled, resampled_counts
 from ssl_bench.protocol_schemas import ClassificationSettings, Protocol
 from ssl_bench.protocols.contract import (
     Model,
@@ -31,6 +32,7 @@ from ssl_bench.protocols.contract import (
     limited,
     mean_ap_metrics,
     percent_by_class,
+    percent_interval,
     require_positives,
 )
 
@@ -135,8 +137,11 @@ class ClassificationJudge:
         """Compute AP by class and its means."""
         settings = _settings(protocol)
         labels = devkit.image_labels(split)[: len(predictions)]
-        ap = multilabel_ap(np.stack([p["scores"] for p in predictions]), labels, settings.ap)
+        predicted = np.stack([p["scores"] for p in predictions])
+        ap = multilabel_ap(predicted, labels, settings.ap)
+        resampled = multilabel_map_resampled(predicted, labels, settings.ap, resampled_counts(len(labels)))
         return Scores(
+            intervals={f"mAP[{settings.ap}]": percent_interval(resampled)},
             metrics=mean_ap_metrics(ap, (labels == 1).sum(0), settings.ap),
             per_class={f"AP[{settings.ap}]": percent_by_class(ap, VOC_CLASSES)},
         )

@@ -13,7 +13,9 @@ from ssl_bench.data.voc import VocDevkit
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.engine.loading import Batch, Samples
 from ssl_bench.errors import UserError, unknown
+from ssl_bench.metrics.bootstrap import LEVEL, percentile_interval
 from ssl_bench.protocol_schemas import Protocol as ProtocolSettings
+from ssl_bench.records import Interval
 
 # What is kept of one image: arrays by name.
 Prediction = dict[str, np.ndarray]
@@ -25,10 +27,11 @@ COMMON_CLASS_IMAGES = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Metrics in percent, and the main metric's parts by class."""
+    """Metrics in percent, the main metric's parts by class, and intervals over the test images."""
 
     metrics: dict[str, float]
     per_class: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
 
 class Model(nn.Module):
@@ -147,6 +150,12 @@ def mean_ap_metrics(ap: np.ndarray, images_of_class: np.ndarray, definition: str
             float(np.nanmean(ap[common])) * 100
         )
     return metrics
+
+
+def percent_interval(resampled: np.ndarray) -> Interval:
+    """Describe the spread of resampled fractions in percent."""
+    low, high = percentile_interval(resampled)
+    return Interval(low=low * 100, high=high * 100, level=LEVEL, resamples=len(resampled))
 
 
 def require_finite(name: str, value: Any) -> None:

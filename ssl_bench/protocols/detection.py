@@ -29,6 +29,7 @@ from ssl_bench.data.voc_classes import VOC_CLASSES
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.encoders.heads import fully_connected
 from ssl_bench.engine.loading import Batch
+from ssl_bench.metrics.bootstrap import detection_map_resampled, resampled_counts
 from ssl_bench.metrics.detection import voc_detection_ap
 from ssl_bench.metrics.detection_rows import Detections, DetectionTruth
 from ssl_bench.protocol_schemas import DetectionSettings, Protocol
@@ -40,6 +41,7 @@ from ssl_bench.protocols.contract import (
     limited,
     mean_ap_metrics,
     percent_by_class,
+    percent_interval,
     require_positives,
 )
 
@@ -247,13 +249,17 @@ class DetectionJudge:
         """Compute AP by class and its means."""
         settings = _settings(protocol)
         truth = detection_truth(devkit, limited(devkit.image_ids(split), limit))
-        ap = voc_detection_ap(
-            detections_of(predictions), truth, iou_threshold=settings.iou, definition=settings.ap
+        found = detections_of(predictions)
+        ap = voc_detection_ap(found, truth, iou_threshold=settings.iou, definition=settings.ap)
+        counts = resampled_counts(truth.n_images)
+        resampled = detection_map_resampled(
+            found, truth, counts, iou_threshold=settings.iou, definition=settings.ap
         )
         images = np.array(
             [len(np.unique(truth.image_index[truth.label == k])) for k in range(len(VOC_CLASSES))]
         )
         return Scores(
+            intervals={f"mAP[{settings.ap}]": percent_interval(resampled)},
             metrics=mean_ap_metrics(ap, images, settings.ap),
             per_class={f"AP[{settings.ap}]": percent_by_class(ap, VOC_CLASSES)},
         )

@@ -13,8 +13,11 @@ import numpy as np
 from PIL import Image
 
 from ssl_bench.errors import UserError
+from ssl_bench.metrics.bootstrap import LEVEL, percentile_interval, resampled_counts
 from ssl_bench.metrics.inpainting import inpainting_scores
 from ssl_bench.protocol_schemas import InpaintingProtocol, NeighbourSettings
+from ssl_bench.protocols.contract import Scores
+from ssl_bench.records import Interval
 
 
 def fitted(image: Image.Image, protocol: InpaintingProtocol, *, name: str) -> np.ndarray:
@@ -47,10 +50,8 @@ def middle_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
     return (left, top, left + side, top + side)
 
 
-def painting_metrics(
-    paintings: np.ndarray, truths: np.ndarray, protocol: InpaintingProtocol
-) -> dict[str, float]:
-    """Measure every region of a protocol.
+def painting_scores(paintings: np.ndarray, truths: np.ndarray, protocol: InpaintingProtocol) -> Scores:
+    """Measure every region of a protocol, with intervals over the photos.
 
     Args:
         paintings: The painted square, pixels in [0, 1], (N, 3, 64, 64).
@@ -61,6 +62,8 @@ def painting_metrics(
     """
     start = (protocol.size - protocol.square) // 2
     found: dict[str, float] = {}
+    intervals: dict[str, Interval] = {}
+    counts = resampled_counts(len(truths))
     for region, place in protocol.regions.items():
         inside = slice(place.start - start, place.stop - start)
         scores = inpainting_scores(paintings[:, :, inside, inside], truths[:, :, place, place] / 255.0)
@@ -70,10 +73,15 @@ def painting_metrics(
                 f"{perfect.size} of {len(truths)} photos were painted perfectly (the first: number {perfect[0] + 1}): "
                 "they are in the pool that neighbours are searched in. Take them out of it; such a number says nothing."
             )
-        found[f"L1 % [{region}]"] = scores["l1_percent"]
-        found[f"L2 % [{region}]"] = scores["l2_percent"]
-        found[f"PSNR dB [{region}]"] = scores["psnr_db"]
-    return found
+        for name, value, of_photos in (
+            ("L1 %", scores["l1_percent"], scores["l1_percent_per_image"]),
+            ("L2 %", scores["l2_percent"], scores["l2_percent_per_image"]),
+            ("PSNR dB", scores["psnr_db"], scores["psnr_db_per_image"]),
+        ):
+            low, high = percentile_interval(counts @ of_photos / len(truths))
+            found[f"{name} [{region}]"] = value
+            intervals[f"{name} [{region}]"] = Interval(low=low, high=high, level=LEVEL, resamples=len(counts))
+    return Scores(metrics=found, intervals=intervals)
 
 
 def hog_of_context(pictures: np.ndarray, protocol: InpaintingProtocol) -> np.ndarray:

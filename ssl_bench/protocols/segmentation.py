@@ -23,9 +23,18 @@ from ssl_bench.data.voc_classes import VOC_CLASSES, VOID
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.engine.loading import Batch
 from ssl_bench.errors import UserError
+from ssl_bench.metrics.bootstrap import mean_iou_resampled, resampled_counts
 from ssl_bench.metrics.segmentation import confusion_matrix, segmentation_scores
 from ssl_bench.protocol_schemas import Protocol, SegmentationSettings
-from ssl_bench.protocols.contract import Model, Prediction, Scores, Trunk, limited, percent_by_class
+from ssl_bench.protocols.contract import (
+    Model,
+    Prediction,
+    Scores,
+    Trunk,
+    limited,
+    percent_by_class,
+    percent_interval,
+)
 
 CLASSES = ("background", *VOC_CLASSES)
 
@@ -235,11 +244,16 @@ class SegmentationJudge:
     ) -> Scores:
         """Compute mean IoU and its companions."""
         ids = limited(devkit.image_ids(split, "Segmentation"), limit)
-        confusion = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
-        for image_id, prediction in zip(ids, predictions, strict=True):
-            confusion += confusion_matrix(devkit.class_mask(image_id), prediction["labels"], len(CLASSES))
-        scores = segmentation_scores(confusion)
+        confusions = np.stack(
+            [
+                confusion_matrix(devkit.class_mask(image_id), prediction["labels"], len(CLASSES))
+                for image_id, prediction in zip(ids, predictions, strict=True)
+            ]
+        )
+        scores = segmentation_scores(confusions.sum(axis=0))
+        resampled = mean_iou_resampled(confusions, resampled_counts(len(ids)))
         return Scores(
+            intervals={"mIoU": percent_interval(resampled)},
             metrics={
                 "mIoU": scores["mean_iou"] * 100,
                 "pixel accuracy": scores["pixel_accuracy"] * 100,

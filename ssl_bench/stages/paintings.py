@@ -25,7 +25,7 @@ from ssl_bench.hashing import digest, settings_hash
 from ssl_bench.pretexts.inpainter import Inpainter, load_inpainter
 from ssl_bench.progress import progress, say, say_once
 from ssl_bench.protocol_schemas import InpaintingProtocol
-from ssl_bench.protocols.inpainting import fitted, hog_of_context, neighbour_paintings, painting_metrics
+from ssl_bench.protocols.inpainting import fitted, hog_of_context, neighbour_paintings, painting_scores
 from ssl_bench.protocols.predictions import save_predictions
 from ssl_bench.recipes import INPAINTING, INPAINTING_DEFAULT, load_inpainting_protocol
 from ssl_bench.records import (
@@ -153,7 +153,7 @@ def judge_paintings(
         predicting = time.monotonic()
         paintings, source = painter.paint(pictures, protocol, processes.device)
         predict_s = time.monotonic() - predicting
-        metrics = painting_metrics(paintings, pictures, protocol)
+        scores = painting_scores(paintings, pictures, protocol)
         save_predictions(folder.path, _kept(paintings, source))
         record = Record(
             status="done",
@@ -165,7 +165,8 @@ def judge_paintings(
             pretraining_seed=painter.seed,
             transfer_seed=seed,
             main_metric=protocol.main_metric,
-            metrics=metrics,
+            metrics=scores.metrics,
+            intervals=scores.intervals,
             selection=Selection(rule="nothing is fitted, nothing chosen"),
             n_evaluated=len(pictures),
             cost=Cost(

@@ -125,6 +125,14 @@ def transfer(
     return record
 
 
+def interval_words(record: Record) -> str:
+    """Phrase the main metric's interval, if there is one."""
+    interval = record.intervals.get(record.main_metric)
+    if interval is None:
+        return ""
+    return f" ({interval.level:.0%} of resampled test images: {interval.low:.2f} to {interval.high:.2f})"
+
+
 class _Job:
     """One transfer: what is judged, on what, how; and the steps of doing it."""
 
@@ -190,7 +198,7 @@ class _Job:
             write_record(self.folder.path, record)
             self._checkpoints().clear()
             self.folder.finish()
-            say(f"{self.folder.path.name}: {record.main_metric} {record.score:.2f} %")
+            say(f"{self.folder.path.name}: {record.main_metric} {record.score:.2f} %{interval_words(record)}")
         self.processes.accelerator.wait_for_everyone()
         return load_record(self.folder.path / RESULT_FILE)
 
@@ -306,6 +314,7 @@ class _Job:
             dataset=self._dataset(n_train, n_test),
             metrics=scores.metrics,
             per_class=scores.per_class,
+            intervals=scores.intervals,
             selection=Selection(rule=FIXED_SCHEDULE),
             frozen_proof=proof,
             n_evaluated=n_test,

@@ -14,7 +14,7 @@ from ssl_bench.protocols.inpainting import (
     fitted,
     hog_of_context,
     neighbour_paintings,
-    painting_metrics,
+    painting_scores,
     squared_distances,
 )
 from ssl_bench.recipes import load_inpainting_protocol
@@ -31,7 +31,7 @@ def pictures(n: int, seed: int = 0) -> np.ndarray:
 def test_every_region_is_measured_as_a_plain_loop_would() -> None:
     truths = pictures(3)
     paintings = np.random.default_rng(1).random((3, 3, 64, 64))
-    found = painting_metrics(paintings, truths, protocol())
+    found = painting_scores(paintings, truths, protocol()).metrics
     for size, border in ((64, 0), (56, 4)):
         l1, l2, psnr = [], [], []
         for n in range(3):
