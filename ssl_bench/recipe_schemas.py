@@ -236,10 +236,42 @@ class RandomSettings(Settings):
     method: Literal["random"]
 
 
+class DataDependentSettings(Settings):
+    """The control that only looks at `batches` batches, of schedule.batch_size, and sets its scales by them.
+
+    `kmeans-init` clusters weights from at most `patches` patches of what each layer sees, `random-rescaled` draws
+    them (`patches` is null). `beta` is the mean of each layer's outputs. `rescale`: layers are balanced afterwards.
+    """
+
+    method: Literal["kmeans-init", "random-rescaled"]
+    rescale: bool
+    beta: float
+    batches: Count
+    patches: Count | None
+
+    @model_validator(mode="after")
+    def _patches_are_clustered(self) -> DataDependentSettings:
+        if (self.weights == "kmeans") != (self.patches is not None):
+            raise ValueError("patches belongs to kmeans-init, and is null for random-rescaled")
+        return self
+
+    @property
+    def weights(self) -> Literal["kmeans", "random"]:
+        """From what a layer's weights come."""
+        return "kmeans" if self.method == "kmeans-init" else "random"
+
+
 PretextSettings = Annotated[
-    ContextEncoderSettings | InpaintingSettings | RotationSettings | SupervisedSettings | RandomSettings,
+    ContextEncoderSettings
+    | InpaintingSettings
+    | RotationSettings
+    | SupervisedSettings
+    | RandomSettings
+    | DataDependentSettings,
     Field(discriminator="method"),
 ]
+# Methods that take no steps.
+WITHOUT_STEPS = ("random", "kmeans-init", "random-rescaled")
 
 
 class PretrainRecipe(Settings):
@@ -265,9 +297,18 @@ class PretrainRecipe(Settings):
         wanted = {"supervised": "labelled", "random": "none"}.get(self.pretext.method, "unlabelled")
         if self.images != wanted:
             raise ValueError(f"method {self.pretext.method} learns from images: {wanted}")
-        if (self.schedule.steps == 0) != (self.pretext.method == "random"):
-            raise ValueError("steps is 0 for method random and above 0 for every other")
+        if (self.schedule.steps == 0) != (self.pretext.method in WITHOUT_STEPS):
+            raise ValueError(f"steps is 0 for method {', '.join(WITHOUT_STEPS)}, and above 0 for every other")
+        if isinstance(self.pretext, DataDependentSettings) and self.precision != "fp32":
+            raise ValueError(f"method {self.pretext.method} measures in precision fp32")
         return self
+
+    @property
+    def images_seen(self) -> int:
+        """How many crops a run looks at."""
+        pretext = self.pretext
+        batches = pretext.batches if isinstance(pretext, DataDependentSettings) else self.schedule.steps
+        return batches * self.schedule.batch_size
 
     @model_validator(mode="after")
     def _a_hole_is_left(self) -> PretrainRecipe:

@@ -33,7 +33,7 @@ INPAINTING_DEFAULT = "inpainting-center"
 # Names of variants that pydantic puts into the place of a complaint; a reader's YAML has no such key.
 VARIANTS = (
     *("context-encoder", "autoencoder", "inpainting-joint", "inpainting-l2"),
-    *("rotation", "supervised", "random"),
+    *("rotation", "supervised", "random", "kmeans-init", "random-rescaled"),
     *("classification", "detection", "segmentation"),
 )
 

@@ -26,6 +26,7 @@ from ssl_bench.hashing import NOT_HASHED, digest, hashed_fields, introduced_as, 
 from ssl_bench.protocol_schemas import ClassificationSettings, DetectionSettings, SegmentationSettings
 from ssl_bench.recipe_schemas import (
     ContextEncoderSettings,
+    DataDependentSettings,
     InpaintingSettings,
     RotationSettings,
     SupervisedSettings,
@@ -125,6 +126,7 @@ def test_the_walk_meets_every_kind_of_settings() -> None:
     met |= {type(load_protocol(name).settings) for name in recipe_names("transfer")}
     assert met == {
         *(ContextEncoderSettings, InpaintingSettings, RotationSettings, SupervisedSettings),
+        DataDependentSettings,
         *(ClassificationSettings, DetectionSettings, SegmentationSettings),
     }
 

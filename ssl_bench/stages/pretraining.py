@@ -11,7 +11,14 @@ import torch
 
 from ssl_bench.data.samples import PhotoSamples
 from ssl_bench.encoders.contract import Encoder, weights_hash
-from ssl_bench.encoders.files import CARD_FILE, EncoderCard, read_card, save_encoder, save_weights
+from ssl_bench.encoders.files import (
+    CARD_FILE,
+    WEIGHTS_FILE,
+    EncoderCard,
+    read_card,
+    save_encoder,
+    save_weights,
+)
 from ssl_bench.encoders.registry import fresh_encoder
 from ssl_bench.engine.checkpoints import Checkpoints
 from ssl_bench.engine.loading import default_workers, evaluation_batches, to_device, training_batches
@@ -24,12 +31,18 @@ from ssl_bench.pretexts.contract import Pretext
 from ssl_bench.pretexts.masks import drawn_shape
 from ssl_bench.pretexts.registry import build_pretext
 from ssl_bench.progress import say
-from ssl_bench.recipe_schemas import ContextEncoderSettings, InpaintingSettings, PretrainRecipe
+from ssl_bench.recipe_schemas import (
+    ContextEncoderSettings,
+    DataDependentSettings,
+    InpaintingSettings,
+    PretrainRecipe,
+)
 from ssl_bench.recipes import load_pretrain_recipe
 from ssl_bench.records import PretrainingReference
 from ssl_bench.reporting.figures import inpainting_gallery
 from ssl_bench.runs import RunFolder, default_runs_folder, run_name
 from ssl_bench.stages.datasets import PretrainingData, object_shapes, pretraining_data
+from ssl_bench.stages.initialising import initialise
 from ssl_bench.stages.losses import LossLog
 
 PICTURES = 6
@@ -98,9 +111,21 @@ def pretrain(
             f"{recipe}: the inpainting network learns on one process (its two players take turns); "
             "start it without torchrun"
         )
+    if processes.count > 1 and isinstance(settings.pretext, DataDependentSettings):
+        raise UserError(f"{recipe} only measures, on one process: start it without torchrun")
     if processes.is_main:
         folder.open(settings.model_dump(mode="json"), environment(str(processes.device)))
     try:
+        if isinstance(settings.pretext, DataDependentSettings):
+            label = folder.path.name
+            encoder, wall_s = initialise(
+                settings, found, processes.device, label=label, seed=seed, limit=limit, workers=workers
+            )
+            reference = _reference(settings, found, wall_s, limit, overrides)
+            save_encoder(folder.path, encoder, _card(settings, label, encoder, reference, seed))
+            folder.finish()
+            say(f"wrote {folder.path / WEIGHTS_FILE}")
+            return _finished(folder.path)
         pretext = _build(settings, found, drawing, seed).to(processes.device)
         pretext = pretext.to(memory_format=torch.channels_last)
         samples = PhotoSamples(
@@ -213,7 +238,7 @@ def _reference(
         data_fingerprint=found.fingerprint,
         synthetic=found.synthetic,
         steps=settings.schedule.steps,
-        images_seen=settings.schedule.steps * settings.schedule.batch_size,
+        images_seen=settings.images_seen,
         wall_s=round(wall_s, 2),
         supervision=settings.supervision,
         changed=tuple(overrides),
