@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import tyro
 
 from ssl_bench import __version__
-from ssl_bench.commands import computing, data, plotting, showing
+from ssl_bench.commands import computing, data, plotting, scoring, showing
 from ssl_bench.commands.options import RESUMABLE, USER_ERROR
 from ssl_bench.errors import UserError, unknown
 
@@ -21,6 +21,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "run": computing.run,
     "demo": computing.demo,
     "report": showing.report,
+    "score": scoring.score,
     "ls": showing.ls,
     "show": showing.show,
     "diff": showing.diff,
@@ -45,6 +46,7 @@ OVERVIEW = """ssl-bench {version}: from self-supervised pretraining to the compa
   ssl-bench run TABLE                   make what a table still lacks
   ssl-bench table TABLE                 published rows beside measured rows
   ssl-bench report TABLE                the table with its figures, in a folder
+  ssl-bench score TASK --predictions P  anybody's predictions under every definition of AP or IoU
 
   ssl-bench ls recipes|protocols|tables|runs    ssl-bench show NAME    ssl-bench diff A B
   ssl-bench inspect ENCODER                     ssl-bench export ENCODER FOLDER

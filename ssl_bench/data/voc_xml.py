@@ -50,7 +50,8 @@ def read_annotation(data: bytes, *, image_id: str, where: str) -> VocAnnotation:
         UserError: Not well formed, a DOCTYPE, an element missing, or an impossible value.
     """
     root = _parse(data, where)
-    width, height = (int(_number(root, f"size/{side}", where)) for side in ("width", "height"))
+    size = root.find("size")
+    width, height = (int(_number(size, side, where, "<size>")) for side in ("width", "height"))
     if width < 1 or height < 1:
         raise UserError(f"{where}: the image size is {width} x {height}. Correct <size>.")
     objects = []
@@ -102,15 +103,9 @@ def _object(element: ET.Element, width: int, height: int, where: str) -> VocObje
         raise UserError(
             f"{where}: unknown class {name!r}{nearest(name, VOC_CLASSES)}. Allowed: {', '.join(VOC_CLASSES)}"
         )
-    xmin, ymin, xmax, ymax = (_number(element, f"bndbox/{side}", where) for side in _SIDES)
-    given = f"box xmin={xmin:g} ymin={ymin:g} xmax={xmax:g} ymax={ymax:g}"
-    if xmax < xmin or ymax < ymin:
-        raise UserError(f"{where} ({name}): {given} is inverted. Correct the order of its corners.")
-    if xmin < 1 or ymin < 1 or xmax > width or ymax > height:
-        hint = " It looks 0-based; VOC counts from 1." if min(xmin, ymin) == 0 else ""
-        raise UserError(
-            f"{where} ({name}): {given} leaves the image, 1..{width} x 1..{height}.{hint} Correct it."
-        )
+    xmin, ymin, xmax, ymax = _corners(element.find("bndbox"), where)
+    if not (1 <= xmin <= xmax <= width and 1 <= ymin <= ymax <= height):
+        raise _impossible_box((xmin, ymin, xmax, ymax), width, height, f"{where} ({name})")
     box = (xmin - 1, ymin - 1, xmax, ymax)
     return VocObject(name, box, _mark(element, "difficult", where), _mark(element, "truncated", where))
 
@@ -118,21 +113,47 @@ def _object(element: ET.Element, width: int, height: int, where: str) -> VocObje
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
-def _text(element: ET.Element, path: str, where: str) -> str:
-    text = element.findtext(path)  # direct children only, so that the boxes of <part> stay out
-    if text is None or not text.strip():
-        raise UserError(f"{where}: <{path.replace('/', '><')}> is missing or empty. Unpack the file again.")
-    return text.strip()
+def _corners(box: ET.Element | None, where: str) -> Box:
+    """The corners as they stand: one look each, since a split has tens of thousands, and with care if that fails."""
+    try:
+        xmin, ymin, xmax, ymax = map(float, map(box.findtext, _SIDES))  # type: ignore[union-attr]
+        if math.isfinite(xmin + ymin + xmax + ymax):
+            return xmin, ymin, xmax, ymax
+    except (AttributeError, TypeError, ValueError):  # no box, no such side, no number
+        pass
+    xmin, ymin, xmax, ymax = (_number(box, side, where, "<bndbox>") for side in _SIDES)
+    return xmin, ymin, xmax, ymax
 
 
-def _number(element: ET.Element, path: str, where: str) -> float:
-    text = _text(element, path, where)
+def _impossible_box(corners: Box, width: int, height: int, where: str) -> UserError:
+    """Say what is wrong with a box (1-based, inclusive) that is inverted or leaves its image."""
+    xmin, ymin, xmax, ymax = corners
+    given = f"box xmin={xmin:g} ymin={ymin:g} xmax={xmax:g} ymax={ymax:g}"
+    if xmax < xmin or ymax < ymin:
+        return UserError(f"{where}: {given} is inverted. Correct the order of its corners.")
+    hint = " It looks 0-based; VOC counts from 1." if min(xmin, ymin) == 0 else ""
+    return UserError(f"{where}: {given} leaves the image, 1..{width} x 1..{height}.{hint} Correct it.")
+
+
+# A whole split is read before anything is scored, so the lookups below are those that ElementTree does in C:
+# one name, among the direct children (which also keeps the boxes of <part> out).
+
+
+def _text(element: ET.Element | None, name: str, where: str, inside: str = "") -> str:
+    text = "" if element is None else (element.findtext(name) or "").strip()
+    if not text:
+        raise UserError(f"{where}: {inside}<{name}> is missing or empty. Unpack the file again.")
+    return text
+
+
+def _number(element: ET.Element | None, name: str, where: str, inside: str) -> float:
+    text = _text(element, name, where, inside)
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UserError(f"{where}: <{path.replace('/', '><')}> is {text!r}, expected a number of pixels.")
+        raise UserError(f"{where}: {inside}<{name}> is {text!r}, expected a number of pixels.")
     return value
 
 

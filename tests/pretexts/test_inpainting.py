@@ -124,7 +124,23 @@ def moved(module: torch.nn.Module, start: list[Tensor]) -> Tensor:
 
 
 def relative(given: Tensor, wanted: Tensor) -> float:
-    return float((given - wanted).norm() / wanted.norm())
+    return float(((given - wanted).norm() / wanted.norm()).detach())
+
+
+def test_the_generator_can_overfit_one_batch() -> None:
+    inpainting = pretext("inpainting-paper-l2")
+    batch = batch_of(inpainting)
+    coarse = torch.rand(4, 3, 4, 4) * 255
+    batch["image"] = torch.nn.functional.interpolate(coarse, size=128).to(torch.uint8)
+    optimizer = torch.optim.Adam(inpainting.parameters(), lr=2e-3, betas=(0.5, 0.999))
+    losses = []
+    for _ in range(60):
+        loss = inpainting(dict(batch), "generator")["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.2 * losses[0]
 
 
 def test_the_generators_turn_leaves_the_discriminator_as_it_is() -> None:

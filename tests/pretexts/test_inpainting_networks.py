@@ -142,4 +142,4 @@ def test_weights_keep_the_four_dimensions_of_convolutions() -> None:
 
 
 def relative_error(given: Tensor, wanted: Tensor) -> float:
-    return float((given - wanted).norm() / wanted.norm())
+    return float(((given - wanted).norm() / wanted.norm()).detach())

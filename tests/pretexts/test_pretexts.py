@@ -141,7 +141,16 @@ def test_four_rotations_turn_every_image_four_times(monkeypatch: pytest.MonkeyPa
             assert np.array_equal(turned[3 * turn + image].permute(1, 2, 0).numpy(), expected)
 
 
-@pytest.mark.parametrize("name", [name for name in recipe_names("pretrain") if name.endswith("-demo")])
+# Of one player; the inpainting game is played in test_inpainting.py, and what takes no steps cannot overfit.
+DEMOS = [f"{method}-demo" for method in ("autoencoder", "context-encoder", "rotation", "supervised")]
+
+
+def test_every_demo_is_known_here() -> None:
+    others = {"inpainting-demo", "kmeans-init-demo", "random-rescaled-demo"}
+    assert {name for name in recipe_names("pretrain") if name.endswith("-demo")} == {*DEMOS, *others}
+
+
+@pytest.mark.parametrize("name", DEMOS)
 def test_every_pretext_can_overfit_one_batch(name: str) -> None:
     recipe = load_pretrain_recipe(name, TINY)
     pretext = built(recipe)
