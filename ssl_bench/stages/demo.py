@@ -7,11 +7,14 @@ from pathlib import Path
 
 from ssl_bench.progress import clock, say
 from ssl_bench.stages.datasets import minivoc
-from ssl_bench.stages.suite import SuiteReport, plan_suite, run_suite
+from ssl_bench.stages.inpaint import inpaint
+from ssl_bench.stages.pretraining import pretrain
+from ssl_bench.stages.suite import SuiteReport, attempt, plan_suite, run_suite
 from ssl_bench.stages.tables import report
 
 DEMO_TABLE = "context-encoders-2"
 DEMO_SEEDS = 2
+DEMO_PICTURES = 6
 
 
 def demo(*, out: str | Path = "demo", device: str = "auto", workers: int | None = None) -> SuiteReport:
@@ -29,6 +32,7 @@ def demo(*, out: str | Path = "demo", device: str = "auto", workers: int | None 
         workers=workers,
     )
     outcome = run_suite(plan)
+    attempt("inpainting", lambda: _show_inpainting(folder, device, workers), outcome)
     report(DEMO_TABLE, runs=folder / "runs", out=folder, seeds=DEMO_SEEDS)
     say(
         f"demo: {outcome.done} jobs in {clock(time.monotonic() - started)}. Its measured numbers check the "
@@ -36,3 +40,10 @@ def demo(*, out: str | Path = "demo", device: str = "auto", workers: int | None 
     )
     say(f"table, loss curves and inpainting pictures are in {folder.resolve()}")
     return outcome
+
+
+def _show_inpainting(folder: Path, device: str, workers: int | None) -> None:
+    """Play the inpainting game for a moment, and complete pictures that it has not seen."""
+    run = pretrain("inpainting-demo", out=folder / "runs", device=device, workers=workers).folder
+    pictures = minivoc().root / "JPEGImages"  # the test images come first
+    inpaint(run, pictures, out=folder / "inpainted", device=device, limit=DEMO_PICTURES)

@@ -214,7 +214,7 @@ def _run_row(
         )
         encoder[0] = learned[row.method] = str(result.folder)
 
-    if recipe is not None and not _attempt(f"{row.title}, seed {seed}: pretraining", learn, report):
+    if recipe is not None and not attempt(f"{row.title}, seed {seed}: pretraining", learn, report):
         return
     for task, mode in dict.fromkeys((column.task, column.mode) for column in plan.definition.columns):
 
@@ -233,10 +233,10 @@ def _run_row(
                 workers=plan.workers,
             )
 
-        _attempt(f"{row.title}, seed {seed}: {task}", judge, report)
+        attempt(f"{row.title}, seed {seed}: {task}", judge, report)
 
 
-def _attempt(label: str, job: Callable[[], None], report: SuiteReport) -> bool:
+def attempt(label: str, job: Callable[[], None], report: SuiteReport) -> bool:
     """Do one job; a failure is said and kept, an interruption ends the suite."""
     try:
         job()

@@ -16,6 +16,7 @@ from ssl_bench.reporting.build import build_table
 from ssl_bench.reporting.csv_table import to_csv
 from ssl_bench.reporting.figures import loss_curves, read_losses
 from ssl_bench.reporting.latex import to_latex
+from ssl_bench.reporting.loss_figure import player_losses
 from ssl_bench.reporting.markdown import to_markdown
 from ssl_bench.reporting.published import load_published
 from ssl_bench.reporting.table import Table
@@ -121,12 +122,17 @@ def _figures(runs: Path, folder: Path) -> list[Path]:
     """Draw one figure of loss curves a pretraining method, since losses of different methods differ in kind."""
     written: list[Path] = []
     curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    games: dict[str, list[Path]] = {}
     for path in sorted(runs.glob(f"*/{METRICS_FILE}")):
         if (path.parent / "encoder.json").exists():
-            for name, points in read_losses(path.parent).items():
-                if name == "loss" or name.endswith(".loss"):
-                    label = " ".join([path.parent.name, *name.split(".")[:-1]])
-                    curves.setdefault(path.parent.name.split("-seed")[0], {})[label] = points
+            run, recipe = path.parent, path.parent.name.split("-seed")[0]
+            losses = read_losses(run)
+            if "loss" in losses:
+                curves.setdefault(recipe, {})[run.name] = losses["loss"]
+            else:
+                games.setdefault(recipe, []).append(run)
+    for recipe, played in games.items():
+        written.append(player_losses(played, folder / f"loss-{recipe}.png"))
     for recipe, series in curves.items():
         written.append(loss_curves(series, folder / f"loss-{recipe}.png", ylabel=f"training loss, {recipe}"))
     for picture in sorted(runs.glob("*/pictures.png")):
