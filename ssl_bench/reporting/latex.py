@@ -11,7 +11,13 @@ import unicodedata
 
 from ssl_bench.reporting.table import Cell, Row, Table, cell_count, cell_value
 
-WORD_SHARES = {"method": 4.0, "supervision": 2.6, "pretraining_data": 2.2, "pretraining_time": 2.0}
+WORD_SHARES = {
+    "method": 4.0,
+    "supervision": 2.6,
+    "pretraining_data": 2.2,
+    "pretraining_time": 2.0,
+    "pretraining_steps": 2.0,
+}
 NUMBER_SHARE = 2.7
 TEXT_WIDTH = 0.88  # the rest is the space between columns
 

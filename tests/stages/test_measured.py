@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ssl_bench.stages.tables import printed, table
 from tests.conftest import REPOSITORY
 
 SUBSET = REPOSITORY / "results/measured/voc2007-subset"
+PARIS = REPOSITORY / "results/measured/paris-streetview-eval"
 
 
 @pytest.mark.parametrize(
-    ("name", "folder"),
-    [("context-encoders-2", SUBSET), (str(SUBSET / "common-classes.yaml"), SUBSET / "common-classes")],
+    ("name", "records", "folder"),
+    [
+        ("context-encoders-2", SUBSET, SUBSET),
+        (str(SUBSET / "common-classes.yaml"), SUBSET, SUBSET / "common-classes"),
+        ("context-encoders-1", PARIS, PARIS),
+    ],
 )
-def test_committed_tables_are_made_of_the_committed_records(name: str, folder) -> None:
-    built = table(name, runs=[SUBSET])
+def test_committed_tables_are_made_of_the_committed_records(name: str, records: Path, folder: Path) -> None:
+    built = table(name, runs=[records])
     for form, file in (("markdown", "table.md"), ("latex", "table.tex"), ("csv", "table.csv")):
         assert printed(built, form) == (folder / file).read_text(), file
 
