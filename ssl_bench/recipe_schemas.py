@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ssl_bench.hashing import NOT_HASHED
+from ssl_bench.hashing import NOT_HASHED, introduced_as
 
 
 class Settings(BaseModel):
@@ -48,10 +48,11 @@ class ResizeSettings(Settings):
 
     `short-side`: the short side becomes a uniform random length between `least` and `most` pixels.
     `relative`: the image is scaled by a uniform random factor between `least` and `most`.
-    In both, an image smaller than the crop afterwards is enlarged until it covers it.
+    `area`: the crop is a square of a uniform random share of the image's area between `least` and `most`.
+    In the first two, an image smaller than the crop afterwards is enlarged until it covers it.
     """
 
-    kind: Literal["short-side", "relative"]
+    kind: Literal["short-side", "relative", "area"]
     least: Positive
     most: Positive
 
@@ -59,6 +60,8 @@ class ResizeSettings(Settings):
     def _ordered(self) -> ResizeSettings:
         if self.least > self.most:
             raise ValueError(f"least ({self.least:g}) must not exceed most ({self.most:g})")
+        if self.kind == "area" and self.most > 1:
+            raise ValueError(f"most ({self.most:g}) is a share of the area, at most 1")
         return self
 
 
@@ -71,7 +74,11 @@ class InputSettings(Settings):
 
 
 class OptimizerSettings(Settings):
-    """The optimiser. `beta1` is Adam's first moment or SGD's momentum; `clip` bounds the gradient norm."""
+    """The optimiser. `beta1` is Adam's first moment or SGD's momentum; `clip` bounds the gradient norm.
+
+    `bias_lr_factor` multiplies the learning rate of biases; `decay_biases` false leaves them, and the scales of
+    normalisations, out of the weight decay.
+    """
 
     name: Literal["sgd", "adam", "adamw"]
     lr: Positive
@@ -80,9 +87,13 @@ class OptimizerSettings(Settings):
     weight_decay: Annotated[float, Field(ge=0)]
     bias_lr_factor: Positive
     clip: Positive | None
+    nesterov: bool = Field(default=False, json_schema_extra=introduced_as(False))
+    decay_biases: bool = Field(default=True, json_schema_extra=introduced_as(True))
 
     @model_validator(mode="after")
     def _adam_has_two(self) -> OptimizerSettings:
+        if self.nesterov and (self.name != "sgd" or self.beta1 == 0):
+            raise ValueError("nesterov belongs to sgd with a momentum")
         if (self.beta2 is None) != (self.name == "sgd"):
             raise ValueError("beta2 belongs to adam and adamw, and must be null for sgd")
         return self
@@ -91,20 +102,38 @@ class OptimizerSettings(Settings):
 class ScheduleSettings(Settings):
     """How long, in how large batches (over all processes), and how the learning rate falls.
 
-    `step` multiplies it by `step_factor` every `step_every` steps; warm-up rises linearly from zero.
+    `step` multiplies it by `step_factor` every `step_every` steps, or at each of `milestones`; `poly` by
+    (1 - step / steps) ** `power`, from 1 down to `least_factor`. Warm-up rises linearly from `warmup_from`, zero by
+    default, over the decay (`milestones`) or in front of it (the others). `accumulate`: a batch is computed in so
+    many parts, whose losses are averaged.
     """
 
     steps: Annotated[int, Field(ge=0)]
     batch_size: Count
-    decay: Literal["constant", "cosine", "step"]
+    decay: Literal["constant", "cosine", "step", "poly"]
     warmup_steps: Annotated[int, Field(ge=0)]
     step_every: Count | None
     step_factor: Fraction | None
+    milestones: list[Count] | None = Field(default=None, json_schema_extra=introduced_as(None))
+    warmup_from: Fraction | None = Field(default=None, json_schema_extra=introduced_as(None))
+    power: Positive | None = Field(default=None, json_schema_extra=introduced_as(None))
+    least_factor: Fraction = Field(default=0.0, json_schema_extra=introduced_as(0.0))
+    accumulate: Count = Field(default=1, json_schema_extra=introduced_as(1))
 
     @model_validator(mode="after")
     def _step_is_complete(self) -> ScheduleSettings:
-        if (self.decay == "step") != (self.step_every is not None and self.step_factor is not None):
-            raise ValueError("step_every and step_factor belong to decay: step, and must be null otherwise")
+        given = [self.step_every, self.milestones]
+        falls = self.step_factor is not None and given.count(None) == 1
+        if (self.decay == "step") != falls or (self.decay != "step" and given != [None, None]):
+            raise ValueError(
+                "step_factor with step_every or milestones belongs to decay: step, and must be null otherwise"
+            )
+        if self.milestones is not None and sorted(set(self.milestones)) != self.milestones:
+            raise ValueError("milestones must rise")
+        if (self.decay == "poly") != (self.power is not None):
+            raise ValueError("power belongs to decay: poly, and must be null otherwise")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size ({self.batch_size}) must be a multiple of accumulate")
         return self
 
 

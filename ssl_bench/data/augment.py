@@ -18,8 +18,14 @@ def draw_crop(width: int, height: int, size: int, resize: ResizeSettings, rng: n
     """
     short = min(width, height)
     drawn = rng.uniform(resize.least, resize.most)
+    if resize.kind == "area":
+        side = min((drawn * width * height) ** 0.5, float(short))
+        return _place(width, height, side, rng)
     factor = drawn / short if resize.kind == "short-side" else drawn
-    side = min(size / factor, float(short))
+    return _place(width, height, min(size / factor, float(short)), rng)
+
+
+def _place(width: int, height: int, side: float, rng: np.random.Generator) -> Box:
     x = rng.uniform(0, width - side)
     y = rng.uniform(0, height - side)
     return (x, y, x + side, y + side)

@@ -107,6 +107,16 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     }
 
 
+def parts_of(batch: Batch, count: int) -> list[Batch]:
+    """Cut a batch into `count` parts of equal size, in order."""
+    if count == 1:
+        return [batch]
+    size = len(batch["broken"])
+    assert size % count == 0, f"a batch of {size} cannot be computed in {count} parts"
+    ends = range(size // count, size + 1, size // count)
+    return [{name: value[end - size // count : end] for name, value in batch.items()} for end in ends]
+
+
 def default_workers() -> int:
     """Choose how many processes decode: one of every two cores, as the network needs the others."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,42 +12,69 @@ from ssl_bench.recipe_schemas import OptimizerSettings, ScheduleSettings
 
 
 def build_optimizer(modules: Iterable[nn.Module], settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Build the optimiser of everything trainable in `modules`; biases get their own learning rate."""
+    """Build the optimiser of everything trainable in `modules`; biases get their own learning rate and decay."""
     named = [item for module in modules for item in module.named_parameters() if item[1].requires_grad]
     biases = [parameter for name, parameter in named if name.endswith("bias")]
     others = [parameter for name, parameter in named if not name.endswith("bias")]
+    scales: list[nn.Parameter] = []
+    if not settings.decay_biases:
+        scales = [parameter for parameter in others if parameter.ndim == 1]  # of normalisations
+        others = [parameter for parameter in others if parameter.ndim > 1]
+    decay, spared = settings.weight_decay, settings.weight_decay if settings.decay_biases else 0.0
     groups = [
-        {"params": parameters, "lr": settings.lr * factor, "base_lr": settings.lr * factor}
-        for parameters, factor in ((others, 1.0), (biases, settings.bias_lr_factor))
+        {
+            "params": parameters,
+            "lr": settings.lr * factor,
+            "base_lr": settings.lr * factor,
+            "weight_decay": weight_decay,
+        }
+        for parameters, factor, weight_decay in (
+            (others, 1.0, decay),
+            (biases, settings.bias_lr_factor, spared),
+            (scales, 1.0, spared),
+        )
         if parameters
     ]
     if settings.name == "sgd":
-        return torch.optim.SGD(
-            groups, lr=settings.lr, momentum=settings.beta1, weight_decay=settings.weight_decay
-        )
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.beta1, nesterov=settings.nesterov)
     assert settings.beta2 is not None
     kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
     betas = (settings.beta1, settings.beta2)
     # One pass over the weights instead of a dozen: a tenth of the step where there are 70 million of them.
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in others + biases)
-    return kind(groups, lr=settings.lr, betas=betas, weight_decay=settings.weight_decay, fused=fused)
+    return kind(groups, lr=settings.lr, betas=betas, fused=fused)
 
 
 def lr_factor(step: int, schedule: ScheduleSettings) -> float:
     """Compute what the learning rate is multiplied by at `step`, counted from 0.
 
     Cosine: (1 + cos(pi * progress)) / 2 over the steps after warm-up (Loshchilov and Hutter 2017, eq. 5,
-    without restarts). Step: step_factor ** (step // step_every).
+    without restarts). Step: step_factor ** (step // step_every), or to the number of milestones that are past.
+    Poly: (1 - step / steps) ** power (Chen et al. 2017), from 1 down to least_factor. A warm-up from a given factor
+    multiplies the decay; one from zero stands in its place.
     """
     if step < schedule.warmup_steps:
-        return (step + 1) / (schedule.warmup_steps + 1)
+        if schedule.warmup_from is None:
+            return (step + 1) / (schedule.warmup_steps + 1)
+        done = step / schedule.warmup_steps
+        return (schedule.warmup_from * (1 - done) + done) * _decayed(step, schedule)
+    return _decayed(step, schedule)
+
+
+def _decayed(step: int, schedule: ScheduleSettings) -> float:
     if schedule.decay == "cosine":
         done = (step - schedule.warmup_steps) / max(1, schedule.steps - schedule.warmup_steps)
         return 0.5 * (1 + math.cos(math.pi * done))
     if schedule.decay == "step":
-        assert schedule.step_every is not None
         assert schedule.step_factor is not None
+        if schedule.milestones is not None:
+            return schedule.step_factor ** sum(step >= milestone for milestone in schedule.milestones)
+        assert schedule.step_every is not None
         return schedule.step_factor ** (step // schedule.step_every)
+    if schedule.decay == "poly":
+        assert schedule.power is not None
+        left = (1 - step / schedule.steps) ** schedule.power
+        return schedule.least_factor + (1 - schedule.least_factor) * left
     return 1.0
 
 

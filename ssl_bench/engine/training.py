@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_bench.engine.checkpoints import Checkpoints
-from ssl_bench.engine.loading import Batch, to_device
+from ssl_bench.engine.loading import Batch, parts_of, to_device
 from ssl_bench.engine.optimisation import build_optimizer, lr_factor, set_lr
 from ssl_bench.engine.processes import Processes
 from ssl_bench.engine.sampling import STEP_STREAM, derived_seed
@@ -156,20 +156,37 @@ def take_step(
     """Update every player once on one batch; return the losses, prefixed by player if there are several."""
     torch.manual_seed(derived_seed(seed, STEP_STREAM, step, processes.rank))
     batch = to_device(batch, processes.device)
+    parts = parts_of(batch, _parts_of_one_process(schedule, processes))
     logged: dict[str, Tensor] = {}
     for player, optimizer in zip(players, optimizers, strict=True):
         set_lr(optimizer, lr_factor(step, schedule))
-        with processes.autocast(precision):
-            losses: dict[str, Tensor] = module(batch, player.name)
-        optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()
+        losses: dict[str, Tensor] = {}
+        for number, part in enumerate(parts):
+            with processes.autocast(precision):
+                found: dict[str, Tensor] = module(part, player.name)
+            if number == 0:
+                optimizer.zero_grad(set_to_none=True)
+            (found["loss"] / len(parts)).backward()
+            for name, value in found.items():
+                share = value.detach() / len(parts)
+                losses[name] = losses[name] + share if name in losses else share
         if player.optimizer.clip is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, player.optimizer.clip)
         optimizer.step()
         prefix = f"{player.name}." if len(players) > 1 else ""
-        logged.update({prefix + name: value.detach() for name, value in losses.items()})
+        logged.update({prefix + name: value for name, value in losses.items()})
     return logged
+
+
+def _parts_of_one_process(schedule: ScheduleSettings, processes: Processes) -> int:
+    """Share the parts of a batch among the processes."""
+    if schedule.accumulate > 1 and schedule.accumulate % processes.count:
+        raise UserError(
+            f"schedule.accumulate = {schedule.accumulate} parts cannot be shared by {processes.count} processes: "
+            "use a number of processes that divides it"
+        )
+    return max(1, schedule.accumulate // processes.count)
 
 
 def _restore(
