@@ -28,12 +28,17 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "inspect": showing.inspect,
     "export": showing.export,
 }
-DATA_COMMANDS: dict[str, Callable[..., int]] = {"make": data.make, "verify": data.verify, "get": data.get}
+DATA_COMMANDS: dict[str, Callable[..., int]] = {
+    "make": data.make,
+    "verify": data.verify,
+    "get": data.get,
+    "proposals": data.proposals,
+}
 PLOT_COMMANDS: dict[str, Callable[..., int]] = {"losses": plotting.losses}
 # Words that stand before a verb of their own.
 GROUPS = {"data": DATA_COMMANDS, "plot": PLOT_COMMANDS}
 GROUP_HELP = {
-    "data": "ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012",
+    "data": "ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals",
     "plot": "ssl-bench plot losses RUN [RUN ...] [--out FILE]",
 }
 
@@ -50,7 +55,7 @@ OVERVIEW = """ssl-bench {version}: from self-supervised pretraining to the compa
 
   ssl-bench ls recipes|protocols|tables|runs    ssl-bench show NAME    ssl-bench diff A B
   ssl-bench inspect ENCODER                     ssl-bench export ENCODER FOLDER
-  ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012
+  ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals
   ssl-bench plot losses RUN [RUN ...]
 
 Settings are changed by key=value behind the options; `ssl-bench VERB --help` explains a verb.

@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from ssl_bench.data.decode import image_size, read_indices
+from ssl_bench.data.seg11valid import SEG11VALID, SEG11VALID_YEARS, seg11valid_of
 from ssl_bench.data.voc_classes import VOC_CLASSES, VOID
 from ssl_bench.data.voc_xml import VocAnnotation, VocObject, annotation_labels, read_annotation
 from ssl_bench.errors import UserError, unknown
@@ -43,6 +44,11 @@ class VocDevkit:
         """The folder's name: VOC2007, VOC2012, MiniVOC."""
         return self.root.name
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The twenty classes, in the order of label columns and mask values 1..20."""
+        return VOC_CLASSES
+
     def list_path(self, split: str, kind: Kind = "Main") -> Path:
         """The file that lists the images of a split."""
         return self.root / "ImageSets" / kind / f"{split}.txt"
@@ -65,21 +71,20 @@ class VocDevkit:
     def image_ids(self, split: str, kind: Kind = "Main") -> tuple[str, ...]:
         """The image names of a split in the order of its list.
 
+        VOC2011 and VOC2012 have the Segmentation split seg11valid even without a file of that name.
+
         Raises:
             UserError: No such split, or its list is empty, malformed or names an image twice.
         """
-        path = self.list_path(split, kind)
-        if split not in self.splits(kind):
-            raise unknown(f"{kind} split of {self.root}", split, self.splits(kind))
-        ids = read_id_list(path)
-        if not ids:
-            raise UserError(f"{path}: the list is empty. Choose another split or replace the file.")
-        if len(set(ids)) != len(ids):
-            twice = [image_id for image_id, times in Counter(ids).items() if times > 1]
-            raise UserError(
-                f"{path}: {len(twice)} images stand more than once: {_first(twice)}. Keep each once."
-            )
-        return ids
+        known = self.splits(kind)
+        if split in known:
+            return read_split(self.list_path(split, kind))
+        shipped = kind == "Segmentation" and self.name in SEG11VALID_YEARS
+        if shipped and split == SEG11VALID:
+            return seg11valid_of(self.image_ids("val", kind), where=str(self.root))
+        raise unknown(
+            f"{kind} split of {self.root}", split, (*known, SEG11VALID) if shipped and known else known
+        )
 
     def annotation(self, image_id: str) -> VocAnnotation:
         """Size, objects and boxes of one image, from its XML file.
@@ -132,6 +137,22 @@ class VocDevkit:
             UserError: As `class_mask`.
         """
         return self._mask(image_id, "SegmentationObject")
+
+    def object_masks(self, image_id: str) -> list[np.ndarray]:
+        """Pixels of each object of the XML in its order, bool (H, W); void belongs to none.
+
+        Raises:
+            UserError: As `object_mask` and `annotation`; the mask has objects that the XML has not.
+        """
+        mask, number = self.object_mask(image_id), len(self.annotation(image_id).objects)
+        highest = int(np.max(mask, where=mask != VOID, initial=0))
+        if highest > number:
+            path = self.mask_path(image_id, "SegmentationObject")
+            raise UserError(
+                f"{path}: the mask has object {highest}, {self.annotation_path(image_id).name} has {number} "
+                "objects. Take both from the same devkit."
+            )
+        return [mask == value for value in range(1, number + 1)]
 
     def _mask(self, image_id: str, folder: MaskFolder) -> np.ndarray:
         path = self.mask_path(image_id, folder)
@@ -213,6 +234,21 @@ def read_id_list(path: Path) -> tuple[str, ...]:
             raise UserError(f"{path}, line {number}: expected one image name, found {line.strip()!r}.")
         ids += fields
     return tuple(ids)
+
+
+def read_split(path: Path) -> tuple[str, ...]:
+    """The image names of a list file, each once and at least one.
+
+    Raises:
+        UserError: The list is missing, empty, malformed or names an image twice.
+    """
+    ids = read_id_list(path)
+    if not ids:
+        raise UserError(f"{path}: the list is empty. Choose another split or replace the file.")
+    if len(set(ids)) != len(ids):
+        twice = [image_id for image_id, times in Counter(ids).items() if times > 1]
+        raise UserError(f"{path}: {len(twice)} images stand more than once: {_first(twice)}. Keep each once.")
+    return ids
 
 
 def read_class_list(path: Path) -> dict[str, int]:

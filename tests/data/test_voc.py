@@ -151,6 +151,22 @@ def test_masks(devkit: VocDevkit) -> None:
     assert classes[0, 0] == objects[0, 0] == 0
 
 
+def test_object_masks_are_those_of_the_objects(devkit: VocDevkit) -> None:
+    assert devkit.classes == VOC_CLASSES
+    masks = devkit.object_masks("000002")
+    assert [mask.dtype for mask in masks] == [bool, bool]
+    for mask, drawn in zip(masks, drawn_objects(2), strict=True):
+        expected = np.zeros((HEIGHT, WIDTH), dtype=bool)
+        expected[drawn.ymin : drawn.ymax - 1, drawn.xmin : drawn.xmax - 1] = True  # without the void border
+        assert np.array_equal(mask, expected)
+    path = devkit.mask_path("000002", "SegmentationObject")
+    Image.fromarray(np.full((HEIGHT, WIDTH), 2, dtype=np.uint8)).save(path)
+    assert [int(mask.sum()) for mask in devkit.object_masks("000002")] == [0, WIDTH * HEIGHT]
+    Image.fromarray(np.full((HEIGHT, WIDTH), 3, dtype=np.uint8)).save(path)
+    with pytest.raises(UserError, match=r"000002\.png: the mask has object 3, 000002\.xml has 2 objects"):
+        devkit.object_masks("000002")
+
+
 def test_bad_masks(devkit: VocDevkit) -> None:
     path = devkit.mask_path("000002", "SegmentationClass")
     Image.fromarray(np.full((HEIGHT, WIDTH), 21, dtype=np.uint8)).save(path)
