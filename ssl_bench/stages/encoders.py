@@ -9,10 +9,11 @@ from typing import Any, Literal
 from ssl_bench.atomic import make_folder
 from ssl_bench.encoders.contract import Encoder, weights_hash
 from ssl_bench.encoders.files import CARD_FILE, WEIGHTS_FILE, find_weights, load_encoder_file, save_encoder
-from ssl_bench.encoders.registry import fresh_encoder
-from ssl_bench.errors import UserError
+from ssl_bench.encoders.registry import ENCODERS, fresh_encoder
+from ssl_bench.errors import UserError, nearest
 from ssl_bench.progress import say
-from ssl_bench.recipes import load_pretrain_recipe
+from ssl_bench.recipe_schemas import EncoderSettings
+from ssl_bench.recipes import apply_overrides, load_pretrain_recipe, recipe_names, validated
 from ssl_bench.records import EncoderReference, PretrainingReference
 from ssl_bench.runs import DONE_FILE
 
@@ -71,8 +72,9 @@ def named_encoder(given: str | None, *, runs: Path, seed: int) -> NamedEncoder:
     """Load or make the encoder that a user asked for.
 
     Args:
-        given: A run's name or folder, an encoder file, `random` (or `random:RECIPE`, with that recipe's
-            network), or None for the newest finished pretraining.
+        given: A run's name or folder, an encoder file, `random` (or `random:RECIPE` with that recipe's
+            network, or `random:ARCHITECTURE`, e.g. random:resnet50 or random:resnet50:width=0.25), or None for
+            the newest finished pretraining.
         runs: The folder of runs.
         seed: Of a random encoder's weights.
     """
@@ -99,17 +101,14 @@ def named_encoder(given: str | None, *, runs: Path, seed: int) -> NamedEncoder:
     )
 
 
-def _random_encoder(recipe: str, seed: int) -> NamedEncoder:
-    settings = load_pretrain_recipe(recipe)
+def _random_encoder(given: str, seed: int) -> NamedEncoder:
+    settings, size = _random_settings(given)
     encoder = fresh_encoder(
-        {"name": settings.encoder.arch, "width": settings.encoder.width},
-        input_size=settings.input.size,
-        init=settings.encoder.init,
-        seed=seed,
+        {"name": settings.arch, "width": settings.width}, input_size=size, init=settings.init, seed=seed
     )
     return NamedEncoder(
         encoder=encoder,
-        name=f"random-{settings.encoder.init}-seed{seed}",
+        name=f"random-{settings.init}-seed{seed}",
         method=RANDOM,
         source="random",
         sha256=weights_hash(encoder),
@@ -118,11 +117,34 @@ def _random_encoder(recipe: str, seed: int) -> NamedEncoder:
     )
 
 
+def _random_settings(given: str) -> tuple[EncoderSettings, int | None]:
+    """Find the network that stands behind `random:`, and the side of its input where a recipe says it.
+
+    Raises:
+        UserError: It is neither a recipe nor an architecture, or a setting is not an encoder's.
+    """
+    recipes = recipe_names("pretrain")
+    if given in recipes or given.endswith((".yaml", ".yml")):
+        recipe = load_pretrain_recipe(given)
+        return recipe.encoder, recipe.input.size
+    name, *changes = given.split(":")
+    where = f"--encoder {RANDOM}:{given}"
+    if name in recipes:
+        raise UserError(f"{where}: a recipe says all of its network; settings follow an architecture's name")
+    if name not in ENCODERS:
+        raise UserError(
+            f"{where}: unknown recipe {name!r}{nearest(name, recipes)}; unknown architecture {name!r}"
+            f"{nearest(name, ENCODERS)} (recipes: {', '.join(recipes)}; architectures: {', '.join(sorted(ENCODERS))})"
+        )
+    usual = {"width": 1.0, "init": "dcgan" if name.startswith("dcgan") else "kaiming"}
+    return validated(EncoderSettings, {"arch": name, **apply_overrides(usual, changes)}, where), None
+
+
 def load_encoder(given: str | Path, *, runs: str | Path = "runs", seed: int = 0) -> Encoder:
     """Load an encoder for use in one's own code.
 
     Args:
-        given: A run's name or folder, an encoder file, or "random" (with `seed`).
+        given: A run's name or folder, an encoder file, or "random" (with `seed`); see `named_encoder`.
 
     Returns:
         The encoder in evaluation mode; `encoder.preprocessing.normalise` makes its input from uint8 RGB.
