@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_LISTED = 40
+
 
 class UserError(ValueError):
     """A mistake in the input: the message says what was given, what is allowed and what to do next."""
@@ -36,4 +38,10 @@ def nearest(given: str, known: Iterable[str]) -> str:
 def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not in a list of names, with the list and the nearest one."""
     names = sorted(known)
+    if len(names) > MOST_LISTED:  # nobody reads on: the ones that resemble it, and how many there are
+        near = difflib.get_close_matches(given, names, n=5, cutoff=0.3)
+        return UserError(
+            f"unknown {kind} {given!r}{nearest(given, names)} ({len(names)} are known; like it: "
+            f"{', '.join(near) or 'none'})"
+        )
     return UserError(f"unknown {kind} {given!r}{nearest(given, names)} (known: {', '.join(names) or 'none'})")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ssl_bench.hashing import NOT_HASHED
+from ssl_bench.hashing import NOT_HASHED, introduced_as
 from ssl_bench.recipe_schemas import (
     Count,
     Fraction,
@@ -20,6 +20,7 @@ from ssl_bench.recipe_schemas import (
     Settings,
     words,
 )
+from ssl_bench.region_schemas import RegionDetectionSettings
 
 
 class SplitSettings(Settings):
@@ -30,7 +31,11 @@ class SplitSettings(Settings):
 
 
 class ClassificationSettings(Settings):
-    """Multi-label classification: random crops, a head on one tap, mean AP over classes."""
+    """Multi-label classification: random crops, a head on one tap, mean AP over classes.
+
+    `fixed_hidden`: the hidden layers keep the weights they were drawn with, the last one alone is fitted.
+    `batch_norm` of a trunk that is fine-tuned: `train`, or `eval` (its stored statistics are used).
+    """
 
     kind: Literal["classification"]
     input: InputSettings
@@ -41,6 +46,8 @@ class ClassificationSettings(Settings):
     head_init: Literal["kaiming", "gaussian"]
     test_crops: Count
     ap: Literal["voc-11-point", "voc-area", "sklearn", "sklearn-ties-against"]
+    fixed_hidden: bool = Field(default=False, json_schema_extra=introduced_as(False))
+    batch_norm: Literal["train", "eval"] = Field(default="train", json_schema_extra=introduced_as("train"))
 
 
 class DetectionSettings(Settings):
@@ -77,7 +84,8 @@ class DetectionSettings(Settings):
 class SegmentationSettings(Settings):
     """FCN-32s: fc6 and fc7 as convolutions on one tap, scores, bilinear upsampling.
 
-    `short_side` null keeps an image's size; `crop` null trains on whole images, one a forward pass.
+    `short_side` null keeps an image's size; `crop` null trains on whole images, one a forward pass. `border`:
+    beyond the outermost cells' centres scores `keep` theirs, or `fade` to zero as in the published network.
     """
 
     kind: Literal["segmentation"]
@@ -90,26 +98,74 @@ class SegmentationSettings(Settings):
     fc6_padding: Annotated[int, Field(ge=0)]
     hidden: Annotated[list[Count], Field(min_length=2, max_length=2)]
     dropout: Fraction
+    border: Literal["keep", "fade"] = Field(default="keep", json_schema_extra=introduced_as("keep"))
+
+
+class DilatedSegmentationSettings(Settings):
+    """FCN on a dilated ResNet with an auxiliary head, as mmsegmentation's set-up for self-supervised encoders.
+
+    Trained on random crops of an image scaled by `scale_least` to `scale_most` around `base_short_side`; judged
+    on whole images whose short side is `base_short_side`. `largest_class`: a crop is drawn again, up to ten
+    times, where one class fills more than this share of it. `photometric`: brightness, contrast, saturation and
+    hue are changed at random.
+    """
+
+    kind: Literal["dilated-segmentation"]
+    tap: str
+    auxiliary_tap: str
+    output_stride: Literal[8, 16, 32]
+    channels: Count
+    convolutions: Count
+    concatenate_input: bool
+    auxiliary_channels: Count
+    auxiliary_weight: Fraction
+    dropout: Fraction
+    base_short_side: Annotated[int, Field(ge=64, le=2048)]
+    base_long_side: Annotated[int, Field(ge=64, le=4096)]
+    scale_least: Positive
+    scale_most: Positive
+    crop: Annotated[int, Field(ge=64, le=2048)]
+    largest_class: Fraction
+    flip: bool
+    photometric: bool
 
 
 TaskSettings = Annotated[
-    ClassificationSettings | DetectionSettings | SegmentationSettings, Field(discriminator="kind")
+    ClassificationSettings
+    | DetectionSettings
+    | RegionDetectionSettings
+    | SegmentationSettings
+    | DilatedSegmentationSettings,
+    Field(discriminator="kind"),
 ]
+KINDS = {
+    "voc-cls": ("classification",),
+    "voc-det": ("detection", "region-detection"),
+    "voc-seg": ("segmentation", "dilated-segmentation"),
+    "coco-det": ("region-detection",),
+}
+SEGMENTATION_METRICS = ["mIoU", "pixel accuracy", "mean accuracy", "frequency-weighted IoU"]
 
 
 class Protocol(Settings):
-    """A way of judging an encoder: everything that can move its number, but for the encoder and the seed."""
+    """A way of judging an encoder: everything that can move its number, but for the encoder and the seed.
+
+    `facts` names the sources in transfer/facts/ that it follows, `departures` the keys where it does not, and
+    why.
+    """
 
     name: str = Field(json_schema_extra=NOT_HASHED)
     version: Count
     implementation: Count
-    task: Literal["voc-cls", "voc-det", "voc-seg"]
+    task: Literal["voc-cls", "voc-det", "voc-seg", "coco-det"]
     mode: Literal["finetune", "frozen"]
     budget: Literal["full", "quick", "demo"]
     title: str = words()
     source: str = words()
     expected: str = words()
     expected_time: str = words()
+    facts: list[str] = Field(default_factory=list, json_schema_extra=NOT_HASHED)
+    departures: dict[str, str] = Field(default_factory=dict, json_schema_extra=NOT_HASHED)
     main_metric: str
     splits: dict[str, SplitSettings]
     settings: TaskSettings
@@ -125,15 +181,18 @@ class Protocol(Settings):
 
     @model_validator(mode="after")
     def _task_is_of_its_kind(self) -> Protocol:
-        kind = {"voc-cls": "classification", "voc-det": "detection", "voc-seg": "segmentation"}[self.task]
-        if self.settings.kind != kind:
-            raise ValueError(f"task {self.task} has settings of kind {kind}, not {self.settings.kind}")
+        kinds = KINDS[self.task]
+        if self.settings.kind not in kinds:
+            allowed = " or ".join(kinds)
+            raise ValueError(f"task {self.task} has settings of kind {allowed}, not {self.settings.kind}")
         return self
 
     @model_validator(mode="after")
     def _main_metric_is_computed(self) -> Protocol:
-        if isinstance(self.settings, SegmentationSettings):
-            computed = ["mIoU", "pixel accuracy", "mean accuracy", "frequency-weighted IoU"]
+        if isinstance(self.settings, (SegmentationSettings, DilatedSegmentationSettings)):
+            computed = SEGMENTATION_METRICS
+        elif isinstance(self.settings, RegionDetectionSettings):
+            computed = self.settings.metric_names
         else:
             computed = [f"mAP[{self.settings.ap}]"]
         if self.main_metric not in computed:

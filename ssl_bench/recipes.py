@@ -9,6 +9,7 @@ that they stand at the top of a checkout and inside the package in a wheel.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -25,15 +26,14 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "transfer": Protocol,
     "inpainting": InpaintingProtocol,
 }
-BUDGETS = ("full", "quick", "demo")
-MODES = ("finetune", "frozen")
-TASKS = ("voc-cls", "voc-det", "voc-seg")
+QUICK = "-quick"
 INPAINTING = "inpainting"
 INPAINTING_DEFAULT = "inpainting-center"
 # Names of variants that pydantic puts into the place of a complaint; a reader's YAML has no such key.
 VARIANTS = (
     *("context-encoder", "autoencoder", "inpainting-joint", "inpainting-l2"),
     *("rotation", "supervised", "random", "kmeans-init", "random-rescaled"),
+    *("region-detection", "dilated-segmentation", "given", "network", "fully-connected", "stage"),
     *("classification", "detection", "segmentation"),
 )
 
@@ -52,9 +52,13 @@ def _folder(kind: Kind) -> Path:
     return shipped_folder("transfer") / "inpainting" if kind == "inpainting" else shipped_folder(kind)
 
 
+@cache
 def recipe_names(kind: Kind) -> list[str]:
-    """List the shipped recipes of a kind by name."""
-    return sorted(path.stem for path in _folder(kind).glob("*.yaml"))
+    """List the shipped recipes of a kind by name, and the quick forms that protocols describe in themselves."""
+    names = {path.stem for path in _folder(kind).glob("*.yaml")}
+    if kind == "transfer":
+        names |= {name + QUICK for name in names if _quick_block(name) is not None}
+    return sorted(names)
 
 
 def recipe_path(kind: Kind, name: str) -> Path:
@@ -68,9 +72,10 @@ def recipe_path(kind: Kind, name: str) -> Path:
         if not path.is_file():
             raise UserError(f"no recipe file {name}")
         return path
-    if name not in recipe_names(kind):
+    path = _folder(kind) / f"{name}.yaml"
+    if not path.is_file():
         raise unknown("recipe" if kind == "pretrain" else "protocol", name, recipe_names(kind))
-    return _folder(kind) / f"{name}.yaml"
+    return path
 
 
 class _EachKeyOnce(yaml.SafeLoader):
@@ -107,16 +112,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Lay `changes` over `base`, mapping by mapping; lists and scalars are replaced whole.
 
-    A mapping that names another `method` than the one below replaces it whole, since each method has its own
-    keys.
+    A mapping that names another `method`, or another `kind` with its keys, than the one below replaces it whole,
+    since each has its own keys. In `splits`, whose keys are names of sets, null takes a set out.
     """
-    if "method" in changes and base.get("method", changes["method"]) != changes["method"]:
-        return dict(changes)
+    for tag in ("method", "kind"):
+        alone = tag == "kind" and len(changes) == 1
+        if tag in changes and not alone and base.get(tag) != changes[tag]:
+            return dict(changes)
     result = dict(base)
     for key, value in changes.items():
         below = result.get(key)
         if isinstance(value, Mapping) and isinstance(below, Mapping):
             result[key] = merged(below, value)
+            if key == "splits":
+                result[key] = {name: lists for name, lists in result[key].items() if lists is not None}
         else:
             result[key] = value
     return result
@@ -128,11 +137,45 @@ def read_with_base(kind: Kind, name: str, _seen: tuple[str, ...] = ()) -> dict[s
     Raises:
         UserError: A base is unknown, or recipes name each other in a circle.
     """
+    if (
+        kind == "transfer"
+        and not _seen
+        and name.endswith(QUICK)
+        and not (_folder(kind) / f"{name}.yaml").exists()
+    ):
+        return _quick_form(name)
+    return _whole(kind, name, _seen)
+
+
+def _quick_block(name: str) -> dict[str, Any] | None:
+    """Find what a shipped protocol's quick form changes, if it says so itself or its base does."""
+    if name.endswith((QUICK, "-demo")) or (_folder("transfer") / f"{name}{QUICK}.yaml").exists():
+        return None
+    found: dict[str, Any] | None = _whole("transfer", name, keep_quick=True).get("quick")
+    return found
+
+
+def _quick_form(name: str) -> dict[str, Any]:
+    """Lay a protocol's own quick changes over it. The quick form follows no published source."""
+    full = name.removesuffix(QUICK)
+    path = recipe_path("transfer", full)  # says what there is instead
+    block = _quick_block(full)
+    if block is None:
+        raise UserError(f"{path} describes no quick form")
+    value = _whole("transfer", full)
+    words = {"expected": "", "facts": [], "departures": {}, "title": f"{value['title']}, quick form"}
+    return merged({**value, **words, "name": name, "budget": "quick"}, block)
+
+
+def _whole(kind: Kind, name: str, _seen: tuple[str, ...] = (), *, keep_quick: bool = False) -> dict[str, Any]:
+    """Read a recipe laid over its bases, with or without what its quick form changes."""
     path = recipe_path(kind, name)
     here = str(path.resolve())
     if here in _seen:
         raise UserError(f"{path}: its bases lead back to itself")
     value = read_yaml(path)
+    if not keep_quick:
+        value.pop("quick", None)
     base = value.pop("base", None)
     if base is None:
         return value
@@ -142,7 +185,11 @@ def read_with_base(kind: Kind, name: str, _seen: tuple[str, ...] = ()) -> dict[s
         )
     is_file = base.endswith((".yaml", ".yml"))
     beside = path.parent / (base if is_file else f"{base}.yaml")
-    below = read_with_base(kind, str(beside) if is_file or beside.is_file() else base, (*_seen, here))
+    named = str(beside) if is_file or beside.is_file() else base
+    if named.endswith(QUICK) and not beside.is_file():
+        below = read_with_base(kind, named)
+    else:
+        below = _whole(kind, named, (*_seen, here), keep_quick=keep_quick)
     # A recipe of one's own that says no name must not go by its base's.
     return merged({**below, "name": path.stem}, value)
 
@@ -236,13 +283,29 @@ def _field_names(schema: type[BaseModel]) -> list[str]:
 
 def load_pretrain_recipe(name: str, overrides: Sequence[str] = ()) -> PretrainRecipe:
     """Load a pretraining recipe, with `key=value` changes laid over it."""
-    value = apply_overrides(read_with_base("pretrain", name), overrides)
+    value = apply_overrides(with_later_keys(PretrainRecipe, read_with_base("pretrain", name)), overrides)
     return validated(PretrainRecipe, value, f"recipe {name}")
+
+
+def with_later_keys(schema: type[BaseModel], value: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the keys that came later and that a recipe does not say, so that key=value can set them."""
+    result = dict(value)
+    for name, field in schema.model_fields.items():
+        marks = field.json_schema_extra
+        if isinstance(marks, dict) and "introduced_as" in marks:
+            result.setdefault(name, field.default)
+        below = result.get(name)
+        for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(below, Mapping) and isinstance(part, type) and issubclass(part, BaseModel):
+                kind = part.model_fields.get("kind")
+                if kind is None or below.get("kind") in getattr(kind.annotation, "__args__", ()):
+                    result[name] = with_later_keys(part, below)
+    return result
 
 
 def load_protocol(name: str, overrides: Sequence[str] = ()) -> Protocol:
     """Load a transfer protocol by its full name, with `key=value` changes laid over it."""
-    value = apply_overrides(read_with_base("transfer", name), overrides)
+    value = apply_overrides(with_later_keys(Protocol, read_with_base("transfer", name)), overrides)
     return validated(Protocol, value, f"protocol {name}")
 
 
@@ -255,41 +318,3 @@ def load_inpainting_protocol(name: str, overrides: Sequence[str] = ()) -> Inpain
 def measures_paintings(task: str) -> bool:
     """Whether a task's name stands for a protocol that measures paintings; `inpainting` does in short."""
     return task == INPAINTING or task in recipe_names("inpainting")
-
-
-def protocol_name(task: str, mode: str, budget: str) -> str:
-    """Name the protocol that a short task name stands for, e.g. voc-cls-frozen-quick.
-
-    Raises:
-        UserError: Task, mode or budget is unknown.
-    """
-    for kind, given, known in (("task", task, TASKS), ("mode", mode, MODES), ("budget", budget, BUDGETS)):
-        if given not in known:
-            raise unknown(kind, given, known)
-    return f"{task}-{mode}" + ("" if budget == "full" else f"-{budget}")
-
-
-def resolve_protocol(task: str, overrides: Sequence[str], *, real_data: bool) -> tuple[Protocol, list[str]]:
-    """Resolve a task name with mode=, budget= and other settings into a protocol.
-
-    Args:
-        task: A short name (voc-cls), a protocol's full name, or the path of a YAML file.
-        real_data: Whether real data was named: then the full form is the default, else the quick one.
-
-    Returns:
-        The protocol and the settings that were changed in it.
-    """
-    choices = {"mode": MODES[0], "budget": BUDGETS[0] if real_data else "quick"}
-    rest, chosen = [], False
-    for text in overrides:
-        keys, value = parse_override(text)
-        if len(keys) == 1 and keys[0] in choices:
-            choices[keys[0]] = str(value)
-            chosen = True
-        else:
-            rest.append(text)
-    if task in TASKS:
-        return load_protocol(protocol_name(task, choices["mode"], choices["budget"]), rest), rest
-    if chosen:
-        raise UserError(f"mode= and budget= choose among the forms of {', '.join(TASKS)}; {task} is one form")
-    return load_protocol(task, rest), rest

@@ -38,6 +38,20 @@ class ProtocolReference(_Part):
     changed: tuple[str, ...] = ()
 
 
+class ProposalsReference(_Part):
+    """Which boxes a detector was given, and what those of the test images cover; recalls in percent.
+
+    `average_recall` is the mean over IoU 0.50 to 0.95.
+    """
+
+    source: str
+    fingerprint_train: str
+    fingerprint_test: str
+    boxes_per_image: float
+    recall_at_50: float
+    average_recall: float
+
+
 class DatasetReference(_Part):
     """Which images were learned from and judged on. `limit` is --limit: such a number is only a trial."""
 
@@ -49,6 +63,7 @@ class DatasetReference(_Part):
     n_test: int
     limit: int | None = None
     synthetic: bool = False
+    proposals: ProposalsReference | None = None
 
 
 class PretrainingReference(_Part):

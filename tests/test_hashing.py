@@ -23,7 +23,12 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from ssl_bench.hashing import NOT_HASHED, digest, hashed_fields, introduced_as, settings_hash
-from ssl_bench.protocol_schemas import ClassificationSettings, DetectionSettings, SegmentationSettings
+from ssl_bench.protocol_schemas import (
+    ClassificationSettings,
+    DetectionSettings,
+    DilatedSegmentationSettings,
+    SegmentationSettings,
+)
 from ssl_bench.recipe_schemas import (
     ContextEncoderSettings,
     DataDependentSettings,
@@ -37,6 +42,7 @@ from ssl_bench.recipes import (
     load_protocol,
     recipe_names,
 )
+from ssl_bench.region_schemas import RegionDetectionSettings
 
 GOLDEN = Path(__file__).parent / "golden" / "hashes.json"
 LOADERS = {
@@ -128,6 +134,7 @@ def test_the_walk_meets_every_kind_of_settings() -> None:
         *(ContextEncoderSettings, InpaintingSettings, RotationSettings, SupervisedSettings),
         DataDependentSettings,
         *(ClassificationSettings, DetectionSettings, SegmentationSettings),
+        *(RegionDetectionSettings, DilatedSegmentationSettings),
     }
 
 
@@ -149,9 +156,9 @@ def test_another_way_to_write_a_number_is_the_same_recipe() -> None:
 
 
 def test_an_added_data_set_and_its_order_are_seen() -> None:
-    shipped = load_protocol("voc-cls-finetune")
+    shipped = load_protocol("voc07-cls-all")
     lists = "splits={VOC2012: {train: train, test: val}}"
-    assert settings_hash(load_protocol("voc-cls-finetune", [lists])) != settings_hash(shipped)
+    assert settings_hash(load_protocol("voc07-cls-all", [lists])) != settings_hash(shipped)
     turned = shipped.model_copy(update={"splits": dict(reversed(shipped.splits.items()))})
     assert settings_hash(turned) == settings_hash(shipped), "a mapping's order is not a setting"
 

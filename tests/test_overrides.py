@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from ssl_bench.errors import UserError
+from ssl_bench.protocol_names import resolve_protocol
 from ssl_bench.recipes import (
     apply_overrides,
     load_pretrain_recipe,
     load_protocol,
     parse_override,
-    resolve_protocol,
 )
 
 
@@ -94,7 +94,7 @@ def test_another_method_on_the_command_line_brings_its_own_keys() -> None:
         ("input.size=8", "input.size = 8"),
         ("precision=fp8", "precision = 'fp8': input should be 'fp32' or 'bf16'"),
         ("optimizer.beta2=null", "optimizer: beta2 belongs to adam and adamw"),
-        ("schedule.decay=step", "schedule: step_every and step_factor belong to decay: step"),
+        ("schedule.decay=step", "schedule: step_factor with step_every or milestones belongs to decay: step"),
         ("input.resize.least=200", r"input.resize: least \(200\) must not exceed most \(146\)"),
         ("pretext.mask.kind=none", "pretext: an autoencoder has mask.kind none"),
         ("pretext.mask.fraction=0.001", "pretext.mask: fraction must be at least 0.02"),
@@ -129,7 +129,7 @@ def test_a_wrong_setting_is_named_with_what_is_allowed(setting: str, complaint: 
         (
             "voc-cls-frozen",
             "task=voc-seg",
-            "task voc-seg has settings of kind segmentation, not classification",
+            "task voc-seg has settings of kind segmentation or dilated-segmentation, not classification",
         ),
         ("voc-cls-frozen", "schedule.batch_size=1", "batchnorm needs schedule.batch_size of at least 2"),
         ("voc-det-frozen", "settings.anchor_sizes=[]", "settings.anchor_sizes = "),
@@ -168,10 +168,10 @@ def test_every_wrong_key_of_a_file_is_named_at_once(tmp_path: Path) -> None:
     ("words", "real_data", "expected", "changed"),
     [
         ([], False, "voc-cls-finetune-quick", []),
-        ([], True, "voc-cls-finetune", []),
+        ([], True, "voc07-cls-all", []),
         (["mode=frozen"], False, "voc-cls-frozen-quick", []),
         (["budget=demo", "mode=frozen"], True, "voc-cls-frozen-demo", []),
-        (["budget=full"], False, "voc-cls-finetune", []),
+        (["budget=full"], False, "voc07-cls-all", []),
         (["schedule.steps=5"], False, "voc-cls-finetune-quick", ["schedule.steps=5"]),
     ],
 )
@@ -185,12 +185,24 @@ def test_a_task_stands_for_the_form_that_fits(
 @pytest.mark.parametrize(
     ("task", "words", "complaint"),
     [
-        ("voc-clss", [], "unknown protocol 'voc-clss', did you mean 'voc-"),
+        ("voc-clss", [], "unknown protocol 'voc-clss', did you mean 'voc"),
         ("voc-cls", ["mode=frosen"], "unknown mode 'frosen', did you mean 'frozen'"),
         ("voc-cls", ["budget=huge"], "unknown budget 'huge'"),
-        ("voc-cls-frozen", ["mode=finetune"], "voc-cls-frozen is one form"),
+        ("voc-cls-frozen", ["mode=frozen"], "there is no protocol voc-cls-frozen-frozen"),
     ],
 )
 def test_an_unknown_form_is_refused(task: str, words: list[str], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         resolve_protocol(task, words, real_data=False)
+
+
+def test_a_key_that_came_later_can_be_set_where_a_recipe_does_not_say_it() -> None:
+    words = ["optimizer.nesterov=true", "schedule.accumulate=4", "settings.batch_norm=eval"]
+    protocol = load_protocol("voc07-cls-all", words)
+    assert protocol.optimizer.nesterov
+    assert protocol.schedule.accumulate == 4
+    assert protocol.settings.batch_norm == "eval"
+    assert load_protocol("voc-seg-finetune", ["settings.border=fade"]).settings.border == "fade"
+    assert load_pretrain_recipe("context-encoder-mini", ["schedule.accumulate=2"]).schedule.accumulate == 2
+    with pytest.raises(UserError, match=r"unknown key 'settings\.border'"):
+        load_protocol("voc07-cls-all", ["settings.border=fade"])

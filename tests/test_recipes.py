@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -16,23 +17,19 @@ from pydantic import BaseModel
 from ssl_bench.cli import COMMANDS, main
 from ssl_bench.errors import UserError
 from ssl_bench.hashing import settings_hash
-from ssl_bench.protocol_schemas import Protocol
-from ssl_bench.recipe_schemas import PretrainRecipe
+from ssl_bench.protocol_names import BUDGETS, MODES, TASKS, protocol_name, resolve_protocol
+from ssl_bench.protocol_schemas import ClassificationSettings, Protocol, SegmentationSettings
+from ssl_bench.recipe_schemas import OptimizerSettings, PretrainRecipe, ScheduleSettings
 from ssl_bench.recipes import (
-    BUDGETS,
-    MODES,
     SCHEMAS,
-    TASKS,
     dotted_keys,
     load_pretrain_recipe,
     load_protocol,
     merged,
-    protocol_name,
     read_with_base,
     read_yaml,
     recipe_names,
     recipe_path,
-    resolve_protocol,
     shipped_folder,
     validated,
 )
@@ -42,12 +39,29 @@ SHIPPED = [(kind, name) for kind in LOADERS for name in recipe_names(kind)]
 METHODS = ("autoencoder", "context-encoder", "rotation", "supervised")
 
 
+PUBLISHED = {
+    *(f"voc07-cls-{setting}" for setting in ("all", "fc6-8", "fc8", "pool5", "fair-all")),
+    *(f"voc07-cls-deepcluster-{code}-{what}" for code in ("caffe", "pytorch") for what in ("all", "fc6-8")),
+    *("voc07-det-fast-rcnn-40k", "voc07-det-fast-rcnn-150k"),
+    *(f"{data}-det-fair-{mode}" for data in ("voc07", "voc0712") for mode in ("finetune", "frozen")),
+    *("voc0712-det-moco", "coco-det-1x"),
+    *(f"voc12-seg-fcn-alexnet-{version}" for version in ("seg11valid", "val", "150k")),
+    "voc12aug-seg-fcn-r50",
+}
+
+
 def test_everything_that_is_promised_is_shipped() -> None:
     recipes = {f"{method}{scale}" for method in METHODS for scale in ("", "-small", "-mini", "-demo")}
     assert recipes <= set(recipe_names("pretrain"))
-    forms = {protocol_name(task, mode, budget) for task in TASKS for mode in MODES for budget in BUDGETS}
-    assert forms == set(recipe_names("transfer"))
-    assert len(forms) == 18
+    names = set(recipe_names("transfer"))
+    for task, mode, budget in itertools.product(TASKS, MODES, BUDGETS):
+        if (task, budget) != ("coco-det", "demo"):
+            assert protocol_name(task, mode, budget) in names
+    assert names >= PUBLISHED
+    assert names >= {f"{name}-quick" for name in PUBLISHED}
+    detection_and_segmentation = {name for name in PUBLISHED if "-cls-" not in name}
+    for name in detection_and_segmentation - {"voc12-seg-fcn-alexnet-150k"}:
+        assert name.removesuffix("-finetune").removesuffix("-frozen") + "-frozen" in names
 
 
 @pytest.mark.parametrize(("kind", "name"), SHIPPED)
@@ -61,15 +75,46 @@ def test_a_shipped_recipe_loads_and_is_called_as_its_file(kind: str, name: str) 
 @pytest.mark.parametrize("name", recipe_names("transfer"))
 def test_a_protocol_is_the_form_that_its_name_says(name: str) -> None:
     protocol = load_protocol(name)
-    assert protocol_name(protocol.task, protocol.mode, protocol.budget) == name
-    assert "MiniVOC" in protocol.splits, "without real data it runs on MiniVOC"
-    if protocol.budget != "full":
+    budget = next((form for form in ("quick", "demo") if name.endswith(f"-{form}")), "full")
+    assert protocol.budget == budget
+    assert name.startswith(protocol.task[:3])
+    assert f"-{protocol.task[-3:]}-" in name
+    if name.removesuffix(f"-{budget}").endswith(MODES):
+        assert f"-{protocol.mode}" in name
+    if budget != "full":
+        assert "MiniVOC" in protocol.splits, "without real data it runs on MiniVOC"
         assert protocol.expected == "", "a short form has no published number to expect"
+        assert protocol.facts == [], "a short form follows no published source"
+        assert protocol.expected_time
+
+
+@pytest.mark.parametrize("name", sorted(name for name in recipe_names("transfer") if name.endswith("-quick")))
+def test_a_quick_form_has_a_hash_of_its_own(name: str) -> None:
+    full = name.removesuffix("-quick")
+    if full in recipe_names("transfer"):
+        assert settings_hash(load_protocol(name)) != settings_hash(load_protocol(full))
+
+
+def test_forms_are_chosen_by_mode_and_budget() -> None:
+    chosen = resolve_protocol("voc07-det-fast-rcnn-40k", ["mode=frozen", "budget=quick"], real_data=True)[0]
+    assert chosen.name == "voc07-det-fast-rcnn-40k-frozen-quick"
+    assert (chosen.mode, chosen.budget, chosen.schedule.steps) == ("frozen", "quick", 300)
+    assert resolve_protocol("voc-cls-finetune", [], real_data=True)[0].name == "voc07-cls-all"
+    with pytest.raises(UserError, match="voc07-cls-fc8 has voc07-cls-fc8, voc07-cls-fc8-quick"):
+        resolve_protocol("voc07-cls-fc8", ["mode=frozen"], real_data=True)
+    with pytest.raises(UserError, match="unknown budget 'short'"):
+        resolve_protocol("voc07-cls-fc8", ["budget=short"], real_data=True)
+
+
+def _file_of(name: str) -> Path:
+    return shipped_folder("transfer") / f"{name}.yaml"
 
 
 def commands_in_comments() -> list[Any]:
     found = []
     for kind, name in SHIPPED:
+        if kind == "transfer" and name.endswith("-quick") and not _file_of(name).exists():
+            continue  # a quick form that its full form describes
         for line in recipe_path(kind, name).read_text(encoding="utf-8").splitlines():
             if match := re.match(r"#\s+(ssl-bench .*)", line):
                 found.append(pytest.param(kind, name, match[1], id=f"{name}: {match[1]}"))
@@ -91,7 +136,8 @@ def test_the_command_in_a_recipes_comment_runs_that_recipe(
 
 def test_most_recipes_say_their_command() -> None:
     named = {param.values[1] for param in commands_in_comments()}
-    assert named >= {name for _, name in SHIPPED if not name.endswith("-demo")}
+    in_themselves = {name for kind, name in SHIPPED if kind == "transfer" and not _file_of(name).exists()}
+    assert named >= {name for _, name in SHIPPED if not name.endswith("-demo")} - in_themselves
 
 
 # Completeness: what moves a number stands in the YAML, never in the code.
@@ -139,8 +185,21 @@ def removable(kind: str, value: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for place in places(value):
         marks = fields[place[0]].json_schema_extra
         words = isinstance(marks, dict) and marks.get("hashed") is False
-        if not words and not (place[0] == "splits" and len(place) == 2):
+        if not words and not _came_later(place, value) and not (place[0] == "splits" and len(place) == 2):
             yield place
+
+
+def _came_later(place: tuple[str, ...], value: Mapping[str, Any]) -> bool:
+    """Whether a key has a default: the value that protocols had before there was such a key."""
+    sections = {"schedule": ScheduleSettings, "optimizer": OptimizerSettings}
+    if value.get("settings", {}).get("kind") == "classification":
+        sections["settings"] = ClassificationSettings
+    if value.get("settings", {}).get("kind") == "segmentation":
+        sections["settings"] = SegmentationSettings
+    if len(place) != 2 or place[0] not in sections:
+        return False
+    marks = sections[place[0]].model_fields[place[1]].json_schema_extra
+    return isinstance(marks, dict) and "introduced_as" in marks
 
 
 @pytest.mark.parametrize(("kind", "name"), SHIPPED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -20,6 +20,9 @@ from ssl_bench.commands.options import (
     options_of,
 )
 from ssl_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from ssl_bench.protocol_schemas import Protocol
 
 
 def _recipe_and_overrides(words: Sequence[str], default: str) -> tuple[str, list[str]]:
@@ -61,6 +64,7 @@ def transfer(
     encoder: str | None = None,
     data: Path | None = None,
     pool: Path | None = None,
+    proposals: Path | None = None,
     running: Common = DEFAULTS,
 ) -> int:
     """Judge an encoder: ssl-bench transfer --task voc-cls [mode=frozen] [budget=quick] [key=value ...]
@@ -74,28 +78,32 @@ def transfer(
         encoder: A run, an encoder file, or the word random; by default the newest finished pretraining.
         data: A folder that holds a VOCdevkit; for inpainting photos (a folder or a zip).
         pool: Photos that nearest-neighbour inpainting searches.
+        proposals: Boxes for Fast R-CNN: a folder with voc_2007_trainval.mat and the like, a .mat or an .npz. Without it
+            selective search computes them.
     """
     overrides = [word for word in words if "=" in word]
     if len(overrides) != len(words):
         loose = next(word for word in words if "=" not in word)
         raise UserError(f"cannot use {loose!r}: name the task with --task, settings are key=value")
     if running.dry_run:
+        from ssl_bench.protocol_names import resolve_protocol
         from ssl_bench.recipes import (
             INPAINTING,
             INPAINTING_DEFAULT,
             load_inpainting_protocol,
             measures_paintings,
-            resolve_protocol,
         )
 
         if measures_paintings(task):
             name = INPAINTING_DEFAULT if task == INPAINTING else task
             return _print_recipe(load_inpainting_protocol(name, overrides))
-        return _print_recipe(resolve_protocol(task, overrides, real_data=data is not None)[0])
+        return _print_protocol(resolve_protocol(task, overrides, real_data=data is not None)[0])
     from ssl_bench.recipes import measures_paintings
     from ssl_bench.stages.transfer import transfer as run
 
-    record = run(task, overrides, encoder=encoder, data=data, pool=pool, **options_of(running))
+    record = run(
+        task, overrides, encoder=encoder, data=data, pool=pool, proposals=proposals, **options_of(running)
+    )
     if measures_paintings(task):
         for metric, value in record.metrics.items():
             interval = record.intervals[metric]
@@ -222,6 +230,13 @@ def _print_recipe(recipe: Any) -> int:
 
     print(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True), end="")
     print(f"# hash: {settings_hash(recipe)}")
+    return 0
+
+
+def _print_protocol(protocol: Protocol) -> int:
+    from ssl_bench.commands.protocol_text import protocol_lines
+
+    print("\n".join(protocol_lines(protocol)))
     return 0
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ssl_bench.data.augment import least_short_side, random_crop
 from ssl_bench.data.decode import read_rgb
-from ssl_bench.data.voc import VocDevkit
+from ssl_bench.data.image_sets import ImageSet
 from ssl_bench.data.voc_classes import VOC_CLASSES
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.encoders.heads import fully_connected, multilabel_loss
@@ -44,7 +44,7 @@ class ClassificationSamples:
 
     def __init__(
         self,
-        devkit: VocDevkit,
+        devkit: ImageSet,
         split: str,
         settings: ClassificationSettings,
         *,
@@ -72,7 +72,8 @@ class Classifier(Model):
 
     def __init__(self, encoder: Encoder, protocol: Protocol, settings: ClassificationSettings) -> None:
         super().__init__()
-        self.trunk = Trunk(encoder, settings.tap, frozen=protocol.mode == "frozen")
+        frozen = protocol.mode == "frozen"
+        self.trunk = Trunk(encoder, settings.tap, frozen=frozen, batch_norm=settings.batch_norm)
         channels = encoder.taps[settings.tap].channels
         features = channels * encoder.map_size(settings.tap, settings.input.size) ** 2
         # Frozen features of different encoders differ in scale by orders of magnitude; without scale and
@@ -83,6 +84,8 @@ class Classifier(Model):
         self.head = fully_connected(
             features, settings.hidden, len(VOC_CLASSES), dropout=settings.dropout, init=settings.head_init
         )
+        if settings.fixed_hidden:
+            self.head[:-1].requires_grad_(False)
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Score crops, uint8 (N, 3, S, S), for each class: (N, 20)."""
@@ -108,18 +111,18 @@ class ClassificationJudge:
 
     test_batch_size = 8
 
-    def build(self, encoder: Encoder, protocol: Protocol) -> Classifier:
+    def build(self, encoder: Encoder, protocol: Protocol, classes: Sequence[str] = VOC_CLASSES) -> Classifier:
         """Put a fresh head on the encoder."""
         return Classifier(encoder, protocol, _settings(protocol))
 
     def train_samples(
-        self, devkit: VocDevkit, split: str, protocol: Protocol, limit: int | None
+        self, devkit: ImageSet, split: str, protocol: Protocol, limit: int | None
     ) -> ClassificationSamples:
         """One random crop an image."""
         return ClassificationSamples(devkit, split, _settings(protocol), crops=1, limit=limit)
 
     def test_samples(
-        self, devkit: VocDevkit, split: str, protocol: Protocol, limit: int | None
+        self, devkit: ImageSet, split: str, protocol: Protocol, limit: int | None
     ) -> ClassificationSamples:
         """The protocol's number of random crops an image."""
         settings = _settings(protocol)
@@ -129,7 +132,7 @@ class ClassificationJudge:
     def score(
         self,
         predictions: Sequence[Prediction],
-        devkit: VocDevkit,
+        devkit: ImageSet,
         split: str,
         protocol: Protocol,
         limit: int | None,

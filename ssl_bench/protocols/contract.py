@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
-from ssl_bench.data.voc import VocDevkit
+from ssl_bench.data.image_sets import ImageSet
+from ssl_bench.data.voc import Kind
+from ssl_bench.data.voc_classes import VOC_CLASSES
+from ssl_bench.encoders.batch_norm import batch_norm_in_eval, freeze_batch_norm
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.engine.loading import Batch, Samples
 from ssl_bench.errors import UserError, unknown
 from ssl_bench.metrics.bootstrap import LEVEL, percentile_interval
 from ssl_bench.protocol_schemas import Protocol as ProtocolSettings
 from ssl_bench.records import Interval
+
+# What a protocol's `batch_norm` does to a trunk that is fine-tuned.
+NORMS: dict[str, Callable[[nn.Module], None]] = {
+    "train": lambda trunk: None,
+    "eval": batch_norm_in_eval,
+    "frozen": freeze_batch_norm,
+}
 
 # What is kept of one image: arrays by name.
 Prediction = dict[str, np.ndarray]
@@ -51,20 +61,22 @@ class Judge(Protocol):
 
     test_batch_size: int
 
-    def build(self, encoder: Encoder, protocol: ProtocolSettings) -> Model: ...
+    def build(
+        self, encoder: Encoder, protocol: ProtocolSettings, classes: Sequence[str] = VOC_CLASSES
+    ) -> Model: ...
 
     def train_samples(
-        self, devkit: VocDevkit, split: str, protocol: ProtocolSettings, limit: int | None
+        self, devkit: ImageSet, split: str, protocol: ProtocolSettings, limit: int | None
     ) -> Samples: ...
 
     def test_samples(
-        self, devkit: VocDevkit, split: str, protocol: ProtocolSettings, limit: int | None
+        self, devkit: ImageSet, split: str, protocol: ProtocolSettings, limit: int | None
     ) -> Samples: ...
 
     def score(
         self,
         predictions: Sequence[Prediction],
-        devkit: VocDevkit,
+        devkit: ImageSet,
         split: str,
         protocol: ProtocolSettings,
         limit: int | None,
@@ -77,11 +89,20 @@ class Trunk(nn.Module):
     Frozen means no gradients, and evaluation mode whatever mode the rest of the model is in.
     """
 
-    def __init__(self, encoder: Encoder, tap: str, *, frozen: bool, fixed_layers: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        tap: str,
+        *,
+        frozen: bool,
+        fixed_layers: Sequence[str] = (),
+        batch_norm: str = "train",
+    ) -> None:
         """Set up.
 
         Args:
             fixed_layers: Names of layers that keep their weights although the rest is trained.
+            batch_norm: A key of NORMS: learn as usual, use stored statistics, or keep scales and shifts, too.
 
         Raises:
             UserError: The encoder has no such tap or layer.
@@ -94,14 +115,18 @@ class Trunk(nn.Module):
             if name not in layers:
                 raise unknown("layer of the encoder", name, layers)
         self.encoder, self.tap, self.frozen = encoder, tap, frozen
+        self.fixed_layers = tuple(fixed_layers)
         for name, parameter in encoder.named_parameters():
             parameter.requires_grad_(not frozen and name.split(".")[0] not in fixed_layers)
+        NORMS[batch_norm](encoder)
 
     def train(self, mode: bool = True) -> Trunk:
-        """Switch mode; a frozen encoder stays in evaluation mode."""
+        """Switch mode; what is frozen stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             self.encoder.eval()
+        for name in self.fixed_layers:
+            self.encoder.get_submodule(name).eval()
         return self
 
     def forward(self, images: Tensor) -> Tensor:
@@ -114,16 +139,16 @@ def limited(ids: tuple[str, ...], limit: int | None) -> tuple[str, ...]:
     return ids if limit is None else ids[:limit]
 
 
-def require_positives(devkit: VocDevkit, split: str, limit: int | None) -> None:
+def require_positives(devkit: ImageSet, split: str, limit: int | None, kind: Kind = "Main") -> None:
     """Check that a test split has something to find, before anything is trained.
 
     Raises:
         UserError: No image holds any class that is not only difficult.
     """
-    labels = devkit.image_labels(split)
+    labels = devkit.image_labels(split, kind)
     if not (labels[:limit] == 1).any():
         raise UserError(
-            f"{devkit.list_path(split)}: none of the {len(labels[:limit])} images to judge on holds an object "
+            f"{devkit.list_path(split, kind)}: none of the {len(labels[:limit])} images to judge on holds an object "
             "that is not difficult. Choose another split, or a larger --limit."
         )
 

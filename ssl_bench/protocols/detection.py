@@ -24,14 +24,15 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import roi_pool
 
 from ssl_bench.data.decode import read_rgb
-from ssl_bench.data.voc import VocDevkit, VocObject
+from ssl_bench.data.image_sets import ImageSet
 from ssl_bench.data.voc_classes import VOC_CLASSES
+from ssl_bench.data.voc_xml import VocObject
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.encoders.heads import fully_connected
 from ssl_bench.engine.loading import Batch
 from ssl_bench.metrics.bootstrap import detection_map_resampled, resampled_counts
 from ssl_bench.metrics.detection import voc_detection_ap
-from ssl_bench.metrics.detection_rows import Detections, DetectionTruth
+from ssl_bench.metrics.detection_rows import Detections
 from ssl_bench.protocol_schemas import DetectionSettings, Protocol
 from ssl_bench.protocols.contract import (
     Model,
@@ -44,6 +45,7 @@ from ssl_bench.protocols.contract import (
     percent_interval,
     require_positives,
 )
+from ssl_bench.protocols.region_scores import detection_truth, images_of_class
 
 # Box coding of Girshick 2015: offsets are divided by standard deviations of 0.1 and 0.2.
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -178,7 +180,7 @@ class DetectionSamples:
     skip_broken = False
 
     def __init__(
-        self, devkit: VocDevkit, split: str, settings: DetectionSettings, *, training: bool, limit: int | None
+        self, devkit: ImageSet, split: str, settings: DetectionSettings, *, training: bool, limit: int | None
     ) -> None:
         self.devkit, self.settings, self.training = devkit, settings, training
         self.ids = limited(devkit.image_ids(split), limit)
@@ -221,18 +223,18 @@ class DetectionJudge:
 
     test_batch_size = 1  # a batch would pad images, and an image's score would depend on its neighbours
 
-    def build(self, encoder: Encoder, protocol: Protocol) -> Detector:
+    def build(self, encoder: Encoder, protocol: Protocol, classes: Sequence[str] = VOC_CLASSES) -> Detector:
         """Put fresh heads on the encoder."""
         return Detector(encoder, protocol, _settings(protocol))
 
     def train_samples(
-        self, devkit: VocDevkit, split: str, protocol: Protocol, limit: int | None
+        self, devkit: ImageSet, split: str, protocol: Protocol, limit: int | None
     ) -> DetectionSamples:
         """Images with boxes."""
         return DetectionSamples(devkit, split, _settings(protocol), training=True, limit=limit)
 
     def test_samples(
-        self, devkit: VocDevkit, split: str, protocol: Protocol, limit: int | None
+        self, devkit: ImageSet, split: str, protocol: Protocol, limit: int | None
     ) -> DetectionSamples:
         """Images alone."""
         require_positives(devkit, split, limit)
@@ -241,7 +243,7 @@ class DetectionJudge:
     def score(
         self,
         predictions: Sequence[Prediction],
-        devkit: VocDevkit,
+        devkit: ImageSet,
         split: str,
         protocol: Protocol,
         limit: int | None,
@@ -255,9 +257,7 @@ class DetectionJudge:
         resampled = detection_map_resampled(
             found, truth, counts, iou_threshold=settings.iou, definition=settings.ap
         )
-        images = np.array(
-            [len(np.unique(truth.image_index[truth.label == k])) for k in range(len(VOC_CLASSES))]
-        )
+        images = images_of_class(truth)
         return Scores(
             intervals={f"mAP[{settings.ap}]": percent_interval(resampled)},
             metrics=mean_ap_metrics(ap, images, settings.ap),
@@ -273,19 +273,6 @@ def detections_of(predictions: Sequence[Prediction]) -> Detections:
         label=np.concatenate([prediction["labels"] for prediction in predictions]),
         score=np.concatenate([prediction["scores"] for prediction in predictions]),
         box=np.concatenate([prediction["boxes"].reshape(-1, 4) for prediction in predictions]),
-    )
-
-
-def detection_truth(devkit: VocDevkit, ids: Sequence[str]) -> DetectionTruth:
-    """Put the objects of all images, the difficult ones too, into one set of rows."""
-    objects = [(i, item) for i, image_id in enumerate(ids) for item in devkit.annotation(image_id).objects]
-    return DetectionTruth(
-        image_index=np.array([i for i, _ in objects], np.int64),
-        label=np.array([VOC_CLASSES.index(item.name) for _, item in objects], np.int64),
-        box=np.array([item.box for _, item in objects], np.float64).reshape(-1, 4),
-        difficult=np.array([item.difficult for _, item in objects], bool),
-        n_images=len(ids),
-        n_classes=len(VOC_CLASSES),
     )
 
 

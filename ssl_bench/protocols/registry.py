@@ -5,10 +5,14 @@ from __future__ import annotations
 from ssl_bench.protocols.classification import ClassificationJudge
 from ssl_bench.protocols.contract import Judge
 from ssl_bench.protocols.detection import DetectionJudge
+from ssl_bench.protocols.dilated_segmentation import DilatedSegmentationJudge
+from ssl_bench.protocols.region_detection import RegionDetectionJudge
 from ssl_bench.protocols.segmentation import SegmentationJudge
 
 JUDGES: dict[str, Judge] = {
     "classification": ClassificationJudge(),
     "detection": DetectionJudge(),
+    "region-detection": RegionDetectionJudge(),
     "segmentation": SegmentationJudge(),
+    "dilated-segmentation": DilatedSegmentationJudge(),
 }

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ssl_bench.data.decode import read_rgb
-from ssl_bench.data.voc import VocDevkit
+from ssl_bench.data.image_sets import ImageSet
 from ssl_bench.data.voc_classes import VOC_CLASSES, VOID
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.engine.loading import Batch
@@ -39,17 +39,24 @@ from ssl_bench.protocols.contract import (
 CLASSES = ("background", *VOC_CLASSES)
 
 
-def interpolation_matrix(pixels: int, cells: int, *, first: float, step: float) -> Tensor:
-    """Weigh cells for each pixel, linearly between its two neighbours; beyond the ends the end cell alone.
+def interpolation_matrix(
+    pixels: int, cells: int, *, first: float, step: float, border: str = "keep"
+) -> Tensor:
+    """Weigh cells for each pixel, linearly between its two neighbours.
+
+    Beyond the ends there is the end cell alone (`border` keep), or less and less of it (`fade`), as behind a
+    transposed convolution.
 
     Args:
         first: The place of pixel 0 among the cells, in cells.
         step: Cells from one pixel to the next.
 
     Returns:
-        float32 (pixels, cells); every row adds up to 1.
+        float32 (pixels, cells); every row adds up to 1, but where it fades.
     """
-    place = (first + step * torch.arange(pixels, dtype=torch.float64)).clamp(0, cells - 1)
+    place = first + step * torch.arange(pixels, dtype=torch.float64)
+    if border == "keep":
+        place = place.clamp(0, cells - 1)
     distance = (place[:, None] - torch.arange(cells, dtype=torch.float64)).abs()
     return (1 - distance).clamp(min=0).float()
 
@@ -99,11 +106,13 @@ class Fcn32(Model):
         Returns:
             (N, 21, *size).
         """
-        matrices = []
+        matrices, border = [], self.settings.border
         for pixels, count, ratio in zip(size, cells.shape[-2:], scale, strict=True):
             # The middle of wanted pixel i lies at (i + 1/2) * ratio - 1/2 in the network's pixels.
             first = (ratio / 2 - 0.5 - self.centre) / self.stride
-            matrices.append(interpolation_matrix(pixels, count, first=first, step=ratio / self.stride))
+            matrices.append(
+                interpolation_matrix(pixels, count, first=first, step=ratio / self.stride, border=border)
+            )
         rows, columns = (matrix.to(cells.device) for matrix in matrices)
         return rows @ cells @ columns.T
 
@@ -145,7 +154,7 @@ class SegmentationSamples:
 
     def __init__(
         self,
-        devkit: VocDevkit,
+        devkit: ImageSet,
         split: str,
         settings: SegmentationSettings,
         *,
@@ -210,23 +219,48 @@ def _cut(
     return pixels[(slice(None), *window)], labels[window]
 
 
+def segmentation_result(
+    predictions: Sequence[Prediction], devkit: ImageSet, split: str, limit: int | None
+) -> Scores:
+    """Compute mean IoU and its companions, of predictions with `labels` uint8 (H, W) at the stored size."""
+    ids = limited(devkit.image_ids(split, "Segmentation"), limit)
+    confusions = np.stack(
+        [
+            confusion_matrix(devkit.class_mask(image_id), prediction["labels"], len(CLASSES))
+            for image_id, prediction in zip(ids, predictions, strict=True)
+        ]
+    )
+    scores = segmentation_scores(confusions.sum(axis=0))
+    resampled = mean_iou_resampled(confusions, resampled_counts(len(ids)))
+    return Scores(
+        intervals={"mIoU": percent_interval(resampled)},
+        metrics={
+            "mIoU": scores["mean_iou"] * 100,
+            "pixel accuracy": scores["pixel_accuracy"] * 100,
+            "mean accuracy": scores["mean_accuracy"] * 100,
+            "frequency-weighted IoU": scores["frequency_weighted_iou"] * 100,
+        },
+        per_class={"IoU": percent_by_class(scores["iou_per_class"], CLASSES)},
+    )
+
+
 class SegmentationJudge:
     """Judges by mean intersection over union of 21 classes, from one confusion matrix over all pixels."""
 
     test_batch_size = 1
 
-    def build(self, encoder: Encoder, protocol: Protocol) -> Fcn32:
+    def build(self, encoder: Encoder, protocol: Protocol, classes: Sequence[str] = VOC_CLASSES) -> Fcn32:
         """Put a fresh head on the encoder."""
         return Fcn32(encoder, protocol, _settings(protocol))
 
     def train_samples(
-        self, devkit: VocDevkit, split: str, protocol: Protocol, limit: int | None
+        self, devkit: ImageSet, split: str, protocol: Protocol, limit: int | None
     ) -> SegmentationSamples:
         """Images with masks."""
         return SegmentationSamples(devkit, split, _settings(protocol), training=True, limit=limit)
 
     def test_samples(
-        self, devkit: VocDevkit, split: str, protocol: Protocol, limit: int | None
+        self, devkit: ImageSet, split: str, protocol: Protocol, limit: int | None
     ) -> SegmentationSamples:
         """Whole images. Their masks are read once here: a broken one is told before anything is trained."""
         samples = SegmentationSamples(devkit, split, _settings(protocol), training=False, limit=limit)
@@ -237,31 +271,13 @@ class SegmentationJudge:
     def score(
         self,
         predictions: Sequence[Prediction],
-        devkit: VocDevkit,
+        devkit: ImageSet,
         split: str,
         protocol: Protocol,
         limit: int | None,
     ) -> Scores:
         """Compute mean IoU and its companions."""
-        ids = limited(devkit.image_ids(split, "Segmentation"), limit)
-        confusions = np.stack(
-            [
-                confusion_matrix(devkit.class_mask(image_id), prediction["labels"], len(CLASSES))
-                for image_id, prediction in zip(ids, predictions, strict=True)
-            ]
-        )
-        scores = segmentation_scores(confusions.sum(axis=0))
-        resampled = mean_iou_resampled(confusions, resampled_counts(len(ids)))
-        return Scores(
-            intervals={"mIoU": percent_interval(resampled)},
-            metrics={
-                "mIoU": scores["mean_iou"] * 100,
-                "pixel accuracy": scores["pixel_accuracy"] * 100,
-                "mean accuracy": scores["mean_accuracy"] * 100,
-                "frequency-weighted IoU": scores["frequency_weighted_iou"] * 100,
-            },
-            per_class={"IoU": percent_by_class(scores["iou_per_class"], CLASSES)},
-        )
+        return segmentation_result(predictions, devkit, split, limit)
 
 
 def _settings(protocol: Protocol) -> SegmentationSettings:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ssl_bench.errors import UserError
-from ssl_bench.recipes import BUDGETS
+from ssl_bench.protocol_names import BUDGETS
 from ssl_bench.records import DatasetReference, EncoderReference, ProtocolReference, Record
 from ssl_bench.reporting.table_definition import ColumnDefinition, TableDefinition
 

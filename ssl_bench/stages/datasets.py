@@ -18,7 +18,6 @@ from ssl_bench.data.voc_official import dataset_name
 from ssl_bench.errors import UserError
 from ssl_bench.pretexts.masks import ShapesOfObjects
 from ssl_bench.progress import counted, say_once
-from ssl_bench.protocol_schemas import Protocol, SplitSettings
 from ssl_bench.recipe_schemas import PretrainRecipe
 
 MINIVOC = "MiniVOC"
@@ -39,17 +38,6 @@ class PretrainingData:
     labels: np.ndarray | None = None
     classes: int | None = None
     held_out: Photos | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransferData:
-    """A VOC to learn from and be judged on."""
-
-    name: str
-    fingerprint: str
-    devkit: VocDevkit
-    splits: SplitSettings
-    synthetic: bool
 
 
 def cache_folder() -> Path:
@@ -164,38 +152,3 @@ def object_shapes(root: Path) -> tuple[ShapesOfObjects, str]:
     if not shapes.shapes:
         raise UserError(f"{devkit.root}: its segmentation masks hold no objects to take shapes from")
     return shapes, fingerprint_of(devkit)
-
-
-def transfer_data(protocol: Protocol, root: Path | None) -> TransferData:
-    """Open the VOC that `protocol` is run on.
-
-    Where a folder holds several years, the one that the protocol names first is taken.
-
-    Raises:
-        UserError: No VOC is there, or none that the protocol has splits for.
-    """
-    if root is None:
-        say_once(
-            "no --data given: judging on MiniVOC, a synthetic look-alike that comes with ssl-bench; its numbers "
-            "are not VOC numbers (point to the real set with --data FOLDER_WITH_VOCdevkit)"
-        )
-        if MINIVOC not in protocol.splits:
-            raise UserError(f"{protocol.name} has no splits for {MINIVOC}: name real data with --data")
-        devkit = minivoc()
-    else:
-        found = find_devkits(root)
-        usable = [name for name in protocol.splits if name in found]
-        if not usable:
-            raise UserError(
-                f"{root} holds {', '.join(sorted(found))}; {protocol.name} has splits for "
-                f"{', '.join(protocol.splits)}. Point --data elsewhere, or add its lists, e.g. "
-                f"'splits={{{min(found)}: {{train: train, test: val}}}}'."
-            )
-        devkit = found[usable[0]]
-    return TransferData(
-        name=dataset_name(devkit),
-        fingerprint=fingerprint_of(devkit),
-        devkit=devkit,
-        splits=protocol.splits[devkit.name],
-        synthetic=dataset_name(devkit) == MINIVOC,
-    )

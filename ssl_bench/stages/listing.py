@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ssl_bench.errors import UserError, nearest
+from ssl_bench.facts import departing, facts_of, reason_for
 from ssl_bench.hashing import settings_hash
 from ssl_bench.protocol_schemas import InpaintingProtocol, Protocol
 from ssl_bench.recipes import (
@@ -99,8 +100,26 @@ def _read_json(path: Path) -> Any:
 
 
 def described(name: str, runs: Path) -> str:
-    """Print everything behind a name as YAML."""
-    return yaml.safe_dump(_content(name, runs), sort_keys=False, allow_unicode=True)
+    """Print everything behind a name as YAML; behind a protocol, in comments, the published facts that it follows."""
+    content = yaml.safe_dump(_content(name, runs), sort_keys=False, allow_unicode=True)
+    is_run = any((folder / IDENTITY_FILE).exists() for folder in (Path(name), runs / name))
+    if is_run or name not in recipe_names("transfer"):
+        return content
+    return content + "".join(f"# {line}\n" for line in _fact_lines(load_protocol(name)))
+
+
+def _fact_lines(protocol: Protocol) -> list[str]:
+    """Say what a protocol's sources say, one fact a line, and why it does not follow where it does not."""
+    other = {fact.key: value for fact, value in departing(protocol)}
+    lines = []
+    for fact in facts_of(protocol):
+        line = f"{fact.what} ({fact.where})"
+        if fact.key is not None:
+            line = f"{fact.key} {json.dumps(fact.value)}: {line}"
+            if fact.key in other:
+                line += f"; here {json.dumps(other[fact.key])}: {reason_for(protocol, fact.key)}"
+        lines.append(line)
+    return lines
 
 
 def differences(first: str, second: str, runs: Path) -> list[str]:

@@ -12,7 +12,8 @@ from ssl_bench.data.voc import find_devkits
 from ssl_bench.engine.training import Interrupted
 from ssl_bench.errors import UserError, unknown
 from ssl_bench.progress import clock, say
-from ssl_bench.recipes import BUDGETS, INPAINTING_DEFAULT, measures_paintings
+from ssl_bench.protocol_names import BUDGETS
+from ssl_bench.recipes import INPAINTING_DEFAULT, measures_paintings
 from ssl_bench.reporting.table_definition import RowDefinition, TableDefinition, find_definition
 from ssl_bench.runs import default_runs_folder
 from ssl_bench.stages.pretraining import pretrain

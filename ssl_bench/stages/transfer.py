@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ssl_bench.encoders.batch_norm import synchronised
 from ssl_bench.encoders.contract import weights_hash
 from ssl_bench.engine.checkpoints import Checkpoints
 from ssl_bench.engine.loading import default_workers, evaluation_batches, to_device, training_batches
@@ -19,11 +20,12 @@ from ssl_bench.environment import environment, peak_memory_mb
 from ssl_bench.errors import UserError
 from ssl_bench.hashing import settings_hash
 from ssl_bench.progress import progress, say
+from ssl_bench.protocol_names import resolve_protocol
 from ssl_bench.protocol_schemas import Protocol
 from ssl_bench.protocols.contract import Judge, Model, Prediction, Scores
 from ssl_bench.protocols.predictions import load_predictions, save_predictions
 from ssl_bench.protocols.registry import JUDGES
-from ssl_bench.recipes import measures_paintings, resolve_protocol
+from ssl_bench.recipes import measures_paintings
 from ssl_bench.records import (
     RESULT_FILE,
     Cost,
@@ -36,8 +38,8 @@ from ssl_bench.records import (
     write_record,
 )
 from ssl_bench.runs import RunFolder, default_runs_folder, run_name
-from ssl_bench.stages.datasets import TransferData, transfer_data
 from ssl_bench.stages.encoders import NamedEncoder, named_encoder
+from ssl_bench.stages.judging_data import TransferData, transfer_data
 from ssl_bench.stages.paintings import judge_paintings
 
 FIXED_SCHEDULE = "fixed schedule, nothing chosen"
@@ -50,6 +52,7 @@ def transfer(
     encoder: str | None = None,
     data: str | Path | None = None,
     pool: str | Path | None = None,
+    proposals: str | Path | None = None,
     out: str | Path | None = None,
     name: str | None = None,
     seed: int = 0,
@@ -65,6 +68,7 @@ def transfer(
         encoder: A run, an encoder file, or "random"; the newest finished pretraining by default.
         data: A folder with a VOCdevkit (photos for inpainting); MiniVOC by default.
         pool: Photos that nearest-neighbour inpainting searches.
+        proposals: Boxes for Fast R-CNN, a file or a folder; computed by selective search by default.
         out: The folder of runs.
         name: The run's own folder name.
         seed: Of everything random in the transfer.
@@ -93,7 +97,13 @@ def transfer(
     protocol, changed = resolve_protocol(task, overrides, real_data=data is not None)
     runs = Path(out or default_runs_folder())
     subject = named_encoder(encoder, runs=runs, seed=seed)
-    found = transfer_data(protocol, Path(data) if data is not None else None)
+    found = transfer_data(
+        protocol,
+        Path(data) if data is not None else None,
+        proposals=Path(proposals) if proposals is not None else None,
+        limit=limit,
+        workers=workers,
+    )
     identity = {
         "stage": "transfer",
         "protocol": settings_hash(protocol),
@@ -102,6 +112,8 @@ def transfer(
         "seed": seed,
         "limit": limit,
     }
+    if found.proposals is not None:
+        identity["proposals"] = [found.proposals.fingerprint_train, found.proposals.fingerprint_test]
     folder = RunFolder(runs / (name or run_name(protocol.name, seed, identity, subject.method)), identity)
     if folder.done:
         say(f"{folder.path} is done already")
@@ -177,8 +189,10 @@ class _Job:
         started = time.monotonic()
         before = self.subject.sha256
         torch.manual_seed(self.seed)
-        model = self.judge.build(self.subject.encoder, self.protocol)
+        model = self.judge.build(self.subject.encoder, self.protocol, self.found.devkit.classes)
         model = model.to(self.processes.device).to(memory_format=torch.channels_last)
+        if self.processes.device.type == "cuda":
+            synchronised(model)
         report = self._fit(model, train_set)
         predicting = time.monotonic()
         predictions = self._predict(model, test_set)
@@ -305,6 +319,7 @@ class _Job:
             n_test=n_test,
             limit=self.limit,
             synthetic=self.found.synthetic,
+            proposals=self.found.proposals,
         )
 
     def _record(self, scores: Scores, proof: FrozenProof, cost: Cost, n_train: int, n_test: int) -> Record:
