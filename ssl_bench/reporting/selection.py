@@ -152,7 +152,12 @@ def _placed(
     if dataset is None or encoder is None:
         happened = f"failed early: {first_line(record.error)}" if record.status == "failed" else "incomplete"
         return None, f"{happened}; the record names no {'data' if dataset is None else 'encoder'}"
-    fitting = {p.hash: p for p in protocols if (p.task, p.mode) == (column.task, column.mode)}
+    fitting = {
+        p.hash: p
+        for p in protocols
+        if (p.task, p.mode) == (column.task, column.mode)
+        and (column.protocols is None or p.name in column.protocols)
+    }
     reasons = []
     if record.protocol.hash not in fitting:
         reasons.append(_protocol_reason(record.protocol, fitting))
@@ -180,7 +185,7 @@ def _protocol_reason(given: ProtocolReference, fitting: Mapping[str, ProtocolRef
                 f"another protocol hash: {given.name} version {given.version}, {given.hash}; "
                 f"now version {shipped.version}, {shipped.hash}"
             )
-    return f"another protocol hash: {given.name}, {given.hash}, is not a shipped protocol"
+    return f"another protocol hash: {given.name}, {given.hash}, is not a protocol of this column"
 
 
 def _agree(

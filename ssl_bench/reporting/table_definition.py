@@ -36,7 +36,10 @@ class PublishedSelector(_Part):
 
 
 class ColumnDefinition(_Part):
-    """A task, judged in one mode. `metric` null takes each record's main metric."""
+    """A task, judged in one mode. `metric` null takes each record's main metric.
+
+    `protocols` names the protocols that the column may show, one a budget; null takes any of the task and mode.
+    """
 
     key: Text
     title: Text
@@ -44,6 +47,7 @@ class ColumnDefinition(_Part):
     task: str
     mode: str
     metric: str | None
+    protocols: tuple[str, ...] | None = None
     published: PublishedSelector | None
 
 

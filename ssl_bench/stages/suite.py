@@ -122,8 +122,8 @@ def plan_suite(
     for method in rows:
         if method not in known:
             raise unknown("row", method, known)
-    chosen = tuple(row for row in definition.rows if not rows or row.method in rows)
     scale = scale or ("small" if unlabelled is not None else "mini")
+    chosen = tuple(row for row in definition.rows if row.method in rows or (not rows and _has(row, scale)))
     budget = budget or ("full" if data is not None else "quick")
     for kind, given, allowed in (("scale", scale, SCALES), ("budget", budget, BUDGETS)):
         if given not in allowed:
@@ -159,6 +159,11 @@ def plan_suite(
         limit=limit,
         workers=workers,
     )
+
+
+def _has(row: RowDefinition, scale: str) -> bool:
+    """Whether a row can be made at a scale; a slow one may have no recipe for the demo."""
+    return row.recipes is None or scale in row.recipes
 
 
 def run_suite(plan: SuitePlan) -> SuiteReport:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ssl_bench.protocol_names import protocol_name
 from ssl_bench.records import (
     DatasetReference,
     EncoderReference,
@@ -29,7 +30,7 @@ MakeRecord = Callable[..., Record]
 
 def make_protocol(task: str, budget: str = "quick", **fields: Any) -> ProtocolReference:
     """A protocol whose hash follows from its name."""
-    name = f"{task}-finetune-{budget}"
+    name = protocol_name(task, "finetune", budget)
     given = {
         "name": name,
         "version": 1,

@@ -22,7 +22,7 @@ Texts = Callable[..., dict[str, str]]
 REFUSALS = [
     ({"protocol": {"hash": "x", "changed": ("schedule.steps=9",)}}, "with changes: schedule.steps=9"),
     ({"protocol": {"hash": "x", "version": 0}}, "another protocol hash: voc-cls-finetune-quick version 0, x"),
-    ({"protocol": {"hash": "x", "name": "mine"}}, "mine, x, is not a shipped protocol"),
+    ({"protocol": {"hash": "x", "name": "mine"}}, "mine, x, is not a protocol of this column"),
     ({"dataset": {"limit": 8}}, "judged with --limit 8"),
     ({"pretraining": {"limit": 16}}, "learned with --limit 16"),
     ({"dataset": {"fingerprint": "minivoc-v0"}}, "another data fingerprint, minivoc-v0"),
@@ -106,7 +106,7 @@ def test_columns_of_a_block_hold_one_state_of_the_data(build: Build, record: Mak
 
 
 def test_two_shipped_protocols_are_not_mixed(
-    build: Build, record: MakeRecord, protocols: list, cell_texts: Texts
+    build: Build, record: MakeRecord, protocols: list, cell_texts: Texts, definition: TableDefinition
 ) -> None:
     twin = {"name": "voc-cls-finetune-quick-b", "hash": "b"}
     runs = [
@@ -114,7 +114,14 @@ def test_two_shipped_protocols_are_not_mixed(
         record(score=50.0, seed=1),
         record(score=70.0, seed=2, run="b", protocol=twin),
     ]
-    table = build(runs, protocols=[*protocols, runs[-1].protocol])
+    shipped = [*protocols, runs[-1].protocol]
+    table = build(runs, protocols=shipped)
+    assert cell_texts(table, "Autoencoder")["classification"] == "50.0 ± 0.0 (n=2)"
+    assert any(
+        "b (another protocol hash: voc-cls-finetune-quick-b, b, is not a" in note for note in table.notes
+    )
+    columns = tuple(column.model_copy(update={"protocols": None}) for column in definition.columns)
+    table = build(runs, protocols=shipped, definition=definition.model_copy(update={"columns": columns}))
     assert cell_texts(table, "Autoencoder")["classification"] == "50.0 ± 0.0 (n=2)"
     assert any("b (another shipped protocol, voc-cls-finetune-quick-b b" in note for note in table.notes)
 
@@ -148,7 +155,8 @@ def test_block_notes_say_what_was_judged_and_what_is_lacking(build: Build, recor
     assert "voc-cls-finetune-quick version 1 (hash-voc-cls-finetune-quick)" in block.notes[0]
     assert "trainval (120 images) to test (80), fingerprint minivoc-v1" in block.notes[0]
     assert block.notes[1].endswith(
-        "no run yet of Supervised, Random initialisation, Rotation prediction, Context encoder."
+        "no run yet of Supervised, Random initialisation, k-means initialisation, Rotation prediction, "
+        "Context encoder."
     )
 
 
