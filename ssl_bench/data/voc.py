@@ -76,15 +76,21 @@ class VocDevkit:
         Raises:
             UserError: No such split, or its list is empty, malformed or names an image twice.
         """
-        known = self.splits(kind)
-        if split in known:
+        if split in self.splits(kind):
             return read_split(self.list_path(split, kind))
-        shipped = kind == "Segmentation" and self.name in SEG11VALID_YEARS
-        if shipped and split == SEG11VALID:
+        if self.has_split(split, kind):
             return seg11valid_of(self.image_ids("val", kind), where=str(self.root))
-        raise unknown(
-            f"{kind} split of {self.root}", split, (*known, SEG11VALID) if shipped and known else known
-        )
+        raise unknown(f"{kind} split of {self.root}", split, self.known_splits(kind))
+
+    def has_split(self, split: str, kind: Kind = "Main") -> bool:
+        """Whether `image_ids` knows a split."""
+        return split in self.known_splits(kind)
+
+    def known_splits(self, kind: Kind = "Main") -> tuple[str, ...]:
+        """The splits whose lists are there, and seg11valid, whose list comes with ssl-bench."""
+        there = self.splits(kind)
+        shipped = kind == "Segmentation" and self.name in SEG11VALID_YEARS and there
+        return (*there, SEG11VALID) if shipped and SEG11VALID not in there else there
 
     def annotation(self, image_id: str) -> VocAnnotation:
         """Size, objects and boxes of one image, from its XML file.

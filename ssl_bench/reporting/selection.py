@@ -20,7 +20,7 @@ from ssl_bench.records import DatasetReference, EncoderReference, ProtocolRefere
 from ssl_bench.reporting.table_definition import ColumnDefinition, TableDefinition
 
 PASCAL_VOC = "PASCAL VOC"
-VOC_SETS = ("VOC2007", "VOC2012")
+VOC_SETS = ("VOC2007", "VOC2012", "SBD")  # SBD is masks for more of VOC's images
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Chosen:
 
 
 def family(dataset: str) -> str:
-    """Name the data of a block: the two VOC sets jointly, every other set by itself."""
-    return PASCAL_VOC if dataset in VOC_SETS else dataset
+    """Name the data of a block: the two VOC sets jointly, combined or not, every other set by itself."""
+    return PASCAL_VOC if set(dataset.split("+")) <= set(VOC_SETS) else dataset
 
 
 def metric_name(column: ColumnDefinition, record: Record) -> str:

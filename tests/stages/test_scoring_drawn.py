@@ -16,6 +16,7 @@ from PIL import Image
 from ssl_bench.data.decode import read_indices
 from ssl_bench.data.voc import VocDevkit
 from ssl_bench.data.voc_classes import VOC_CLASSES
+from ssl_bench.errors import UserError
 from ssl_bench.metrics.detection import coco_detection_ap, voc_detection_ap
 from ssl_bench.stages.scoring import TASKS, Scores, coco, score
 from ssl_bench.stages.scoring.devkit_boxes import read_detections, read_truth
@@ -306,3 +307,15 @@ def test_no_task_waits_for_torch(voc: VocDevkit, tmp_path: Path) -> None:
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
+
+
+def test_seg11valid_is_found_where_no_list_is_and_needs_the_whole_year(tmp_path: Path) -> None:
+    draw_voc(tmp_path, "VOC2012")
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "masks/2007_000033.png")
+    with pytest.raises(
+        UserError, match="736 of the 736 images of seg11valid are not in its Segmentation list val"
+    ):
+        score("voc-seg", tmp_path / "masks", data=tmp_path, split="seg11valid")
+    with pytest.raises(UserError, match=r"seg11vali'.*did you mean 'seg11valid'"):
+        score("voc-seg", tmp_path / "masks", data=tmp_path, split="seg11vali")

@@ -31,9 +31,9 @@ def devkit_with(root: Path | None, split: str, kind: Kind) -> VocDevkit:
         UserError: As `devkits_at`, or none or several of its years have the split.
     """
     found = devkits_at(root)
-    having = [devkit for devkit in found if split in devkit.splits(kind)]
+    having = [devkit for devkit in found if devkit.has_split(split, kind)]
     if not having:
-        known = {name for devkit in found for name in devkit.splits(kind)}
+        known = {name for devkit in found for name in devkit.known_splits(kind)}
         raise unknown(f"split of {root}, ImageSets/{kind}:", split, known)
     if len(having) > 1:
         raise UserError(
