@@ -17,6 +17,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "pretrain": computing.pretrain,
     "transfer": computing.transfer,
     "inpaint": computing.inpaint,
+    "rescale": computing.rescale,
     "table": showing.table,
     "run": computing.run,
     "demo": computing.demo,
@@ -54,7 +55,7 @@ OVERVIEW = """ssl-bench {version}: from self-supervised pretraining to the compa
   ssl-bench score TASK --predictions P  anybody's predictions under every definition of AP or IoU
 
   ssl-bench ls recipes|protocols|tables|runs    ssl-bench show NAME    ssl-bench diff A B
-  ssl-bench inspect ENCODER                     ssl-bench export ENCODER FOLDER
+  ssl-bench inspect ENCODER    ssl-bench export ENCODER FOLDER    ssl-bench rescale ENCODER FOLDER --data PHOTOS
   ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals
   ssl-bench plot losses RUN [RUN ...]
 

@@ -8,14 +8,18 @@ are no absolute paths and no host names, so that a record can be published as it
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ssl_bench.atomic import write_json
 from ssl_bench.errors import UserError
+from ssl_bench.hashing import settings_hash
+
+if TYPE_CHECKING:
+    from ssl_bench.protocol_schemas import InpaintingProtocol, Protocol
 
 SCHEMA_VERSION = 1
 RESULT_FILE = "result.json"
@@ -36,6 +40,19 @@ class ProtocolReference(_Part):
     mode: str
     budget: str
     changed: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, protocol: Protocol | InpaintingProtocol, changed: Sequence[str] = ()) -> ProtocolReference:
+        """Refer to a protocol as it was resolved."""
+        return cls(
+            name=protocol.name,
+            version=protocol.version,
+            hash=settings_hash(protocol),
+            task=protocol.task,
+            mode=protocol.mode,
+            budget=protocol.budget,
+            changed=tuple(changed),
+        )
 
 
 class ProposalsReference(_Part):

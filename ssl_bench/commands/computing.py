@@ -18,6 +18,7 @@ from ssl_bench.commands.options import (
     Words,
     at_least,
     options_of,
+    seed_of,
 )
 from ssl_bench.errors import UserError
 
@@ -143,6 +144,31 @@ def inpaint(
     limit = at_least("--limit", limit)
     written = run(encoder, images, mask=mask, fit=fit, out=out, runs=runs, device=device, limit=limit)
     print(written[-1])
+    return 0
+
+
+def rescale(
+    encoder: tyro.conf.Positional[str],
+    target: tyro.conf.Positional[Path],
+    *,
+    data: Path,
+    runs: Path = Path("runs"),
+    seed: int = 0,
+) -> int:
+    """Balance the layers of an encoder over a batch of photos, before it is fine-tuned (Krähenbühl et al. 2016).
+
+    What it computes stays, up to one factor. Published rows marked "rescaled" went through this.
+
+    Args:
+        encoder: A run or an encoder file, without batch normalisation.
+        target: The folder to write; judge it with --encoder TARGET.
+        data: Photos (a folder or a zip).
+        runs: Folder of runs.
+        seed: Of the photos that are looked at.
+    """
+    from ssl_bench.stages.initialising import rescaled
+
+    print(rescaled(encoder, data, target, runs=runs, seed=seed_of(seed)))
     return 0
 
 

@@ -53,8 +53,11 @@ def describe(architecture: dict[str, Any]) -> str:
     )
 
 
-def newest_run(runs: Path) -> Path:
+def newest_run(runs: Path, *, control: str = ", or --encoder random for the control") -> Path:
     """Find the newest finished pretraining below `runs`.
+
+    Args:
+        control: What else could be named, for the message.
 
     Raises:
         UserError: There is none.
@@ -63,7 +66,7 @@ def newest_run(runs: Path) -> Path:
     if not finished:
         raise UserError(
             f"no finished pretraining in {runs}: run `ssl-bench pretrain` first, "
-            "or name an encoder with --encoder RUN_OR_FILE, or --encoder random for the control"
+            f"or name an encoder with --encoder RUN_OR_FILE{control}"
         )
     return max(finished, key=lambda path: (path / DONE_FILE).stat().st_mtime_ns)
 
@@ -181,12 +184,21 @@ def _numbers(values: tuple[float, ...]) -> str:
     return " ".join(f"{value:.4f}" for value in values)
 
 
-def exported(given: str, runs: Path, target: Path) -> Path:
-    """Write an encoder and its card into a folder of its own, which must not hold one already."""
-    path = Path(given) if Path(given).exists() else runs / given
-    encoder, card = load_encoder_file(path)
-    make_folder(target)
+def found_encoder(given: str, runs: Path) -> Path:
+    """Find an encoder file by its path, or by the name or folder of its run."""
+    return Path(given) if Path(given).exists() else runs / given
+
+
+def refuse_to_replace(target: Path) -> None:
+    """Stop where a folder holds an encoder already."""
     if (target / CARD_FILE).exists() or (target / WEIGHTS_FILE).exists():
         raise UserError(f"{target} holds an encoder already: name another folder")
+
+
+def exported(given: str, runs: Path, target: Path) -> Path:
+    """Write an encoder and its card into a folder of its own, which must not hold one already."""
+    encoder, card = load_encoder_file(found_encoder(given, runs))
+    refuse_to_replace(target)
+    make_folder(target)
     save_encoder(target, encoder, card)
     return target / WEIGHTS_FILE

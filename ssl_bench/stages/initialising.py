@@ -12,10 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ssl_bench import __version__
+from ssl_bench.atomic import make_folder
 from ssl_bench.data.photos import open_photos
 from ssl_bench.data.samples import PhotoSamples
-from ssl_bench.encoders.contract import Encoder
+from ssl_bench.encoders.contract import Encoder, weights_hash
 from ssl_bench.encoders.data_dependent import LayerStart, initialise_within_layers
+from ssl_bench.encoders.files import WEIGHTS_FILE, load_encoder_file, save_encoder
 from ssl_bench.encoders.registry import build_encoder
 from ssl_bench.encoders.rescaling import Rescaling, rescale_between_layers
 from ssl_bench.encoders.weight_layers import refuse_unsupported
@@ -24,6 +27,7 @@ from ssl_bench.engine.sampling import STEP_STREAM, generator
 from ssl_bench.progress import counted, say
 from ssl_bench.recipe_schemas import DataDependentSettings, InputSettings, PretrainRecipe, ResizeSettings
 from ssl_bench.stages.datasets import PretrainingData
+from ssl_bench.stages.encoders import found_encoder, refuse_to_replace
 
 
 def initialise(
@@ -101,6 +105,29 @@ def rescale_by_photos(
     device = next(encoder.parameters()).device
     (images,) = (encoder.preprocessing.normalise(batch["image"].to(device)) for batch in loaded(0))
     return rescale_between_layers(encoder, [images], rng=generator(seed, STEP_STREAM))
+
+
+def rescaled(given: str, photos: str | Path, target: Path, *, runs: Path, seed: int = 0) -> Path:
+    """Write an encoder with its layers balanced over photos into a folder of its own; return the weights' file.
+
+    Its method is the encoder's with "-rescaled" behind it, so that a table tells the two apart.
+
+    Raises:
+        UserError: There is no such encoder, the folder holds one already, or as `rescale_by_photos`.
+    """
+    encoder, card = load_encoder_file(found_encoder(given, runs))
+    refuse_unsupported(encoder)
+    refuse_to_replace(target)
+    say(_phrase_rescaling(rescale_by_photos(encoder, photos, seed=seed)))
+    changes = {
+        "name": f"{card.name}-rescaled",
+        "method": f"{card.method}-rescaled",
+        "sha256": weights_hash(encoder),
+        "code_version": __version__,
+    }
+    make_folder(target)
+    save_encoder(target, encoder, card.model_copy(update=changes))
+    return target / WEIGHTS_FILE
 
 
 def _batches(

@@ -73,7 +73,7 @@ def inpaint(
     Raises:
         UserError: What a user can get wrong.
     """
-    path = Path(encoder) if encoder is not None else newest_run(Path(runs))
+    path = Path(encoder) if encoder is not None else newest_run(Path(runs), control="")
     if not path.exists() and (Path(runs) / path).exists():
         path = Path(runs) / path
     inpainter = load_inpainter(path).to(Processes(device).device)

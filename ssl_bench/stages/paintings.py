@@ -159,7 +159,7 @@ def judge_paintings(
             status="done",
             run=folder.path.name,
             task=protocol.task,
-            protocol=_protocol_reference(protocol, overrides),
+            protocol=ProtocolReference.of(protocol, overrides),
             dataset=_dataset_reference(photos, len(pictures), limit),
             encoder=painter.reference,
             pretraining_seed=painter.seed,
@@ -192,18 +192,6 @@ def _kept(paintings: np.ndarray, source: np.ndarray | None) -> list[dict[str, np
     if source is None:
         return kept
     return [{**one, "neighbour": np.array([place])} for one, place in zip(kept, source, strict=True)]
-
-
-def _protocol_reference(protocol: InpaintingProtocol, overrides: Sequence[str]) -> ProtocolReference:
-    return ProtocolReference(
-        name=protocol.name,
-        version=protocol.version,
-        hash=settings_hash(protocol),
-        task=protocol.task,
-        mode=protocol.mode,
-        budget=protocol.budget,
-        changed=tuple(overrides),
-    )
 
 
 def _dataset_reference(photos: PhotoSet, count: int, limit: int | None) -> DatasetReference:
@@ -270,7 +258,7 @@ def named_painter(
             pretraining=_searching(NN_HOG, None, searched),
         )
         return Painter(reference=reference, seed=None, inpainter=None, pool=searched)
-    wanted = given.removeprefix("nn:") if given else str(newest_run(runs))
+    wanted = given.removeprefix("nn:") if given else str(newest_run(runs, control=", nn-hog or nn:RUN"))
     path = Path(wanted) if Path(wanted).exists() else runs / wanted
     inpainter = load_inpainter(path)
     card = inpainter.card

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssl_bench.errors import UserError
-from ssl_bench.hashing import settings_hash
 from ssl_bench.progress import say
 from ssl_bench.protocol_schemas import InpaintingProtocol, Protocol
 from ssl_bench.recipes import load_inpainting_protocol, load_protocol, recipe_names, shipped_folder
@@ -29,23 +28,11 @@ REPORT_FOLDER = Path("report")
 
 def shipped_protocols() -> list[ProtocolReference]:
     """Describe every protocol as it is shipped now."""
-    found = []
     protocols: list[Protocol | InpaintingProtocol] = [
         *(load_protocol(name) for name in recipe_names("transfer")),
         *(load_inpainting_protocol(name) for name in recipe_names("inpainting")),
     ]
-    for protocol in protocols:
-        found.append(
-            ProtocolReference(
-                name=protocol.name,
-                version=protocol.version,
-                hash=settings_hash(protocol),
-                task=protocol.task,
-                mode=protocol.mode,
-                budget=protocol.budget,
-            )
-        )
-    return found
+    return [ProtocolReference.of(protocol) for protocol in protocols]
 
 
 def found_records(folders: Sequence[Path], *, shipped: bool) -> list[Record]:

@@ -292,15 +292,7 @@ class _Job:
         return {
             "run": self.folder.path.name,
             "task": p.task,
-            "protocol": ProtocolReference(
-                name=p.name,
-                version=p.version,
-                hash=settings_hash(p),
-                task=p.task,
-                mode=p.mode,
-                budget=p.budget,
-                changed=self.changed,
-            ),
+            "protocol": ProtocolReference.of(p, self.changed),
             "encoder": self.subject.reference(p.settings.tap),
             "pretraining_seed": self.subject.pretraining_seed,
             "transfer_seed": self.seed,

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import ssl_bench
+from ssl_bench.cli import main
 from ssl_bench.data.photos import open_photos
 from ssl_bench.data.samples import PhotoSamples
 from ssl_bench.encoders.contract import weights_hash
@@ -166,3 +167,27 @@ def test_a_run_is_rescaled_from_python(photos: Path, tmp_path: Path) -> None:
     assert weights_hash(once_more) == weights_hash(encoder)
     rescale_by_photos(once_more, photos, seed=1)
     assert weights_hash(once_more) != weights_hash(encoder)
+
+
+def test_an_encoder_that_learned_is_rescaled_into_a_folder_of_its_own(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = begin(photos, tmp_path / "runs", recipe="random-rescaled-demo").folder
+    before, card = load_encoder_file(run / "encoder.safetensors")
+    target = tmp_path / "rescaled"
+    words = ["rescale", run.name, str(target), "--data", str(photos), "--runs", str(tmp_path / "runs")]
+    assert main(words) == 0
+    told = capsys.readouterr()
+    assert told.out.strip() == str(target / "encoder.safetensors")
+    assert "between layers" in told.err
+    after, changed = load_encoder_file(target / "encoder.safetensors")
+    assert (changed.method, changed.name) == ("random-rescaled-rescaled", f"{card.name}-rescaled")
+    assert changed.pretraining == card.pretraining
+    assert changed.sha256 != card.sha256
+    images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        one, other = (encoder.eval()(images) for encoder in (before, after))
+    ratio = (other / one)[one > one.max() / 100]
+    assert float(ratio.std() / ratio.mean()) < 0.02, "the same features, up to one factor"
+    assert main(words) == 2
+    assert "holds an encoder already" in capsys.readouterr().err

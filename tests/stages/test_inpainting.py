@@ -373,7 +373,7 @@ def test_a_20_step_game_is_pinned(tmp_path: Path) -> None:
         "generator.adversarial": (0.731, 0.784, 0.965),
     }
     for name, (first, tenth, last) in pinned.items():
-        # Rounding differs between processors and numbers of threads, and the game amplifies it: to 4 % at step 10.
+        # Rounding differs between processors and numbers of threads, and the game amplifies it: to 5 %.
         assert log[0][name] == pytest.approx(first, abs=1e-3), name
         assert log[9][name] == pytest.approx(tenth, rel=0.06), name
-        assert log[19][name] == pytest.approx(last, rel=0.04), name
+        assert log[19][name] == pytest.approx(last, rel=0.06), name
