@@ -11,22 +11,20 @@ size that the network saw, and from there to the stored one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_bench.data.image_sets import ImageSet
-from ssl_bench.data.voc_classes import VOC_CLASSES, VOID
+from ssl_bench.data.voc_classes import VOID
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.engine.loading import Batch
 from ssl_bench.errors import UserError
 from ssl_bench.protocol_schemas import DilatedSegmentationSettings, Protocol
-from ssl_bench.protocols.contract import Model, Prediction, Scores, Trunk
-from ssl_bench.protocols.segmentation import CLASSES, segmentation_result
-from ssl_bench.protocols.segmentation_samples import DilatedSegmentationSamples
+from ssl_bench.protocols.contract import Model, Prediction, Trunk
+from ssl_bench.protocols.segmentation import CLASSES
 
 FITTING_ENCODERS = ("resnet18", "resnet34", "resnet50")
 SCORE_STD = 0.01
@@ -167,44 +165,3 @@ def _dilate(encoder: Encoder, settings: DilatedSegmentationSettings) -> None:
             "They have the taps conv1 and res2 to res5."
         )
     cast(Callable[[int], None], encoder.dilate)(settings.output_stride)
-
-
-class DilatedSegmentationJudge:
-    """Judges by mean intersection over union of 21 classes, from one confusion matrix over all pixels."""
-
-    test_batch_size = 1
-
-    def build(self, encoder: Encoder, protocol: Protocol, classes: Sequence[str] = VOC_CLASSES) -> DilatedFcn:
-        """Put fresh heads on the encoder."""
-        return DilatedFcn(encoder, protocol, _settings(protocol))
-
-    def train_samples(
-        self, devkit: ImageSet, split: str, protocol: Protocol, limit: int | None
-    ) -> DilatedSegmentationSamples:
-        """Random crops with masks."""
-        return DilatedSegmentationSamples(devkit, split, _settings(protocol), training=True, limit=limit)
-
-    def test_samples(
-        self, devkit: ImageSet, split: str, protocol: Protocol, limit: int | None
-    ) -> DilatedSegmentationSamples:
-        """Whole images. Their masks are read once here: a broken one is told before anything is trained."""
-        samples = DilatedSegmentationSamples(devkit, split, _settings(protocol), training=False, limit=limit)
-        for image_id in samples.ids:
-            devkit.class_mask(image_id)
-        return samples
-
-    def score(
-        self,
-        predictions: Sequence[Prediction],
-        devkit: ImageSet,
-        split: str,
-        protocol: Protocol,
-        limit: int | None,
-    ) -> Scores:
-        """Compute mean IoU and its companions."""
-        return segmentation_result(predictions, devkit, split, limit)
-
-
-def _settings(protocol: Protocol) -> DilatedSegmentationSettings:
-    assert isinstance(protocol.settings, DilatedSegmentationSettings)
-    return protocol.settings

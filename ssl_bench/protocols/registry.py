@@ -5,14 +5,15 @@ from __future__ import annotations
 from ssl_bench.protocols.classification import ClassificationJudge
 from ssl_bench.protocols.contract import Judge
 from ssl_bench.protocols.detection import DetectionJudge
-from ssl_bench.protocols.dilated_segmentation import DilatedSegmentationJudge
+from ssl_bench.protocols.dilated_segmentation import DilatedFcn
 from ssl_bench.protocols.region_detection import RegionDetectionJudge
-from ssl_bench.protocols.segmentation import SegmentationJudge
+from ssl_bench.protocols.segmentation import Fcn32, SegmentationJudge, SegmentationSamples
+from ssl_bench.protocols.segmentation_samples import DilatedSegmentationSamples
 
 JUDGES: dict[str, Judge] = {
     "classification": ClassificationJudge(),
     "detection": DetectionJudge(),
     "region-detection": RegionDetectionJudge(),
-    "segmentation": SegmentationJudge(),
-    "dilated-segmentation": DilatedSegmentationJudge(),
+    "segmentation": SegmentationJudge(Fcn32, SegmentationSamples),
+    "dilated-segmentation": SegmentationJudge(DilatedFcn, DilatedSegmentationSamples),
 }

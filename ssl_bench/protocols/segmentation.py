@@ -8,7 +8,8 @@ receptive fields, which gives the same weights, for any encoder and image size, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from ssl_bench.data.decode import read_rgb
 from ssl_bench.data.image_sets import ImageSet
 from ssl_bench.data.voc_classes import VOC_CLASSES, VOID
 from ssl_bench.encoders.contract import Encoder
-from ssl_bench.engine.loading import Batch
+from ssl_bench.engine.loading import Batch, Samples
 from ssl_bench.errors import UserError
 from ssl_bench.metrics.bootstrap import mean_iou_resampled, resampled_counts
 from ssl_bench.metrics.segmentation import confusion_matrix, segmentation_scores
@@ -219,53 +220,34 @@ def _cut(
     return pixels[(slice(None), *window)], labels[window]
 
 
-def segmentation_result(
-    predictions: Sequence[Prediction], devkit: ImageSet, split: str, limit: int | None
-) -> Scores:
-    """Compute mean IoU and its companions, of predictions with `labels` uint8 (H, W) at the stored size."""
-    ids = limited(devkit.image_ids(split, "Segmentation"), limit)
-    confusions = np.stack(
-        [
-            confusion_matrix(devkit.class_mask(image_id), prediction["labels"], len(CLASSES))
-            for image_id, prediction in zip(ids, predictions, strict=True)
-        ]
-    )
-    scores = segmentation_scores(confusions.sum(axis=0))
-    resampled = mean_iou_resampled(confusions, resampled_counts(len(ids)))
-    return Scores(
-        intervals={"mIoU": percent_interval(resampled)},
-        metrics={
-            "mIoU": scores["mean_iou"] * 100,
-            "pixel accuracy": scores["pixel_accuracy"] * 100,
-            "mean accuracy": scores["mean_accuracy"] * 100,
-            "frequency-weighted IoU": scores["frequency_weighted_iou"] * 100,
-        },
-        per_class={"IoU": percent_by_class(scores["iou_per_class"], CLASSES)},
-    )
-
-
+@dataclass
 class SegmentationJudge:
-    """Judges by mean intersection over union of 21 classes, from one confusion matrix over all pixels."""
+    """Judges by mean intersection over union of 21 classes, from one confusion matrix over all pixels.
 
-    test_batch_size = 1
+    Attributes:
+        model: Puts fresh heads on an encoder: (encoder, protocol, its settings).
+        samples: Opens a split: (image set, split, settings, training, limit), with `ids`.
+    """
 
-    def build(self, encoder: Encoder, protocol: Protocol, classes: Sequence[str] = VOC_CLASSES) -> Fcn32:
-        """Put a fresh head on the encoder."""
-        return Fcn32(encoder, protocol, _settings(protocol))
+    model: Callable[[Encoder, Protocol, Any], Model]
+    samples: Callable[..., Any]
+    test_batch_size: int = 1
 
-    def train_samples(
-        self, devkit: ImageSet, split: str, protocol: Protocol, limit: int | None
-    ) -> SegmentationSamples:
+    def build(self, encoder: Encoder, protocol: Protocol, classes: Sequence[str] = VOC_CLASSES) -> Model:
+        """Put fresh heads on the encoder."""
+        return self.model(encoder, protocol, protocol.settings)
+
+    def train_samples(self, devkit: ImageSet, split: str, protocol: Protocol, limit: int | None) -> Samples:
         """Images with masks."""
-        return SegmentationSamples(devkit, split, _settings(protocol), training=True, limit=limit)
+        opened: Samples = self.samples(devkit, split, protocol.settings, training=True, limit=limit)
+        return opened
 
-    def test_samples(
-        self, devkit: ImageSet, split: str, protocol: Protocol, limit: int | None
-    ) -> SegmentationSamples:
+    def test_samples(self, devkit: ImageSet, split: str, protocol: Protocol, limit: int | None) -> Samples:
         """Whole images. Their masks are read once here: a broken one is told before anything is trained."""
-        samples = SegmentationSamples(devkit, split, _settings(protocol), training=False, limit=limit)
-        for image_id in samples.ids:
+        opened = self.samples(devkit, split, protocol.settings, training=False, limit=limit)
+        for image_id in opened.ids:
             devkit.class_mask(image_id)
+        samples: Samples = opened
         return samples
 
     def score(
@@ -277,9 +259,22 @@ class SegmentationJudge:
         limit: int | None,
     ) -> Scores:
         """Compute mean IoU and its companions."""
-        return segmentation_result(predictions, devkit, split, limit)
-
-
-def _settings(protocol: Protocol) -> SegmentationSettings:
-    assert isinstance(protocol.settings, SegmentationSettings)
-    return protocol.settings
+        ids = limited(devkit.image_ids(split, "Segmentation"), limit)
+        confusions = np.stack(
+            [
+                confusion_matrix(devkit.class_mask(image_id), prediction["labels"], len(CLASSES))
+                for image_id, prediction in zip(ids, predictions, strict=True)
+            ]
+        )
+        scores = segmentation_scores(confusions.sum(axis=0))
+        resampled = mean_iou_resampled(confusions, resampled_counts(len(ids)))
+        return Scores(
+            intervals={"mIoU": percent_interval(resampled)},
+            metrics={
+                "mIoU": scores["mean_iou"] * 100,
+                "pixel accuracy": scores["pixel_accuracy"] * 100,
+                "mean accuracy": scores["mean_accuracy"] * 100,
+                "frequency-weighted IoU": scores["frequency_weighted_iou"] * 100,
+            },
+            per_class={"IoU": percent_by_class(scores["iou_per_class"], CLASSES)},
+        )
