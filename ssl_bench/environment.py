@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
+import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -81,7 +83,18 @@ def environment(device: str) -> dict[str, Any]:
 def peak_memory_mb() -> float:
     """Report this process's peak resident set so far, in MiB."""
     import resource
-    import sys
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def give_back_freed_memory() -> None:
+    """Ask glibc to return freed memory to the system; elsewhere do nothing.
+
+    Maps of images of many sizes come and go between predictions that are kept, and freed blocks that no later one
+    fits pile up: 1 GiB after 400 images of which 7 MiB are kept.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

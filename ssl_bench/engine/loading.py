@@ -14,12 +14,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ssl_bench.engine.sampling import SAMPLE_STREAM, TEST_STREAM, EndlessBatches, Key, generator
+from ssl_bench.environment import give_back_freed_memory
 from ssl_bench.errors import BrokenImage, UserError
 
 Sample = dict[str, Any]
 Batch = dict[str, Any]
 
 ERROR = "error"
+GIVE_BACK_EVERY = 10  # batches
 # Beyond this many neighbours in a row a set is not a set with some broken photos.
 MOST_BROKEN_IN_A_ROW = 100
 
@@ -191,4 +193,8 @@ def evaluation_batches(
     """Give every sample once, in order; each process takes every n-th batch, none is padded."""
     keys = [(index, index) for index in range(len(samples))]
     batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
-    return _loader(_Keyed(samples, seed, TEST_STREAM), batches[rank::processes], workers, False)
+    loaded = _loader(_Keyed(samples, seed, TEST_STREAM), batches[rank::processes], workers, False)
+    for number, batch in enumerate(loaded, start=1):
+        yield batch
+        if number % GIVE_BACK_EVERY == 0:
+            give_back_freed_memory()

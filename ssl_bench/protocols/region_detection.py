@@ -58,6 +58,9 @@ class RegionDetector(Model):
             fixed_layers=settings.fixed_layers,
             batch_norm=settings.batch_norm,
         )
+        if isinstance(self.vectors, StageVectors):
+            # The stage learns as a copy; the encoder's own is never computed, and processes would wait for it.
+            self.vectors.of(encoder).requires_grad_(False)
         proposals = settings.proposals
         self.proposals = (
             proposal_network(tap.channels, proposals) if isinstance(proposals, NetworkProposals) else None

@@ -49,6 +49,19 @@ class StageVectors(nn.Module):
             UserError: The encoder has no stage to put on regions.
         """
         super().__init__()
+        self.cells, self.stride, self.ratio = settings.cells, stride, settings.sampling_ratio
+        self.stage = copy.deepcopy(self.of(encoder)).requires_grad_(True)
+        NORMS[batch_norm](self.stage)
+        self.width = encoder.taps[encoder.last_tap].channels
+        self.norm: nn.Module = nn.BatchNorm2d(self.width) if settings.extra_norm else nn.Identity()
+
+    @staticmethod
+    def of(encoder: Encoder) -> nn.Module:
+        """Find the encoder's own stage.
+
+        Raises:
+            UserError: It has none.
+        """
         stage = getattr(encoder, "region_stage", None)
         if stage is None:
             name = encoder.architecture["name"]
@@ -56,11 +69,8 @@ class StageVectors(nn.Module):
                 f"{name} has no stage behind its maps that could stand on regions: this protocol is for "
                 "ResNets, e.g. --encoder random:resnet50; voc07-det-fast-rcnn-40k is for CaffeNet"
             )
-        self.cells, self.stride, self.ratio = settings.cells, stride, settings.sampling_ratio
-        self.stage = copy.deepcopy(stage()).requires_grad_(True)
-        NORMS[batch_norm](self.stage)
-        self.width = encoder.taps[encoder.last_tap].channels
-        self.norm: nn.Module = nn.BatchNorm2d(self.width) if settings.extra_norm else nn.Identity()
+        found: nn.Module = stage()
+        return found
 
     def maps(self, maps: Tensor, boxes: list[Tensor]) -> Tensor:
         """Compute the maps of regions, (R, C, cells / 2, cells / 2)."""

@@ -107,3 +107,12 @@ def test_collate_stacks_what_fits_and_lists_the_rest() -> None:
     assert [len(value) for value in batch["b"]] == [1, 3]
     assert batch["c"].tolist() == [1, 2]
     assert batch["d"] == ["x", "y"]
+
+
+def test_evaluation_gives_freed_memory_back_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    seen = 0
+    monkeypatch.setattr("ssl_bench.engine.loading.give_back_freed_memory", lambda: given.append(seen))
+    for _ in evaluation_batches(Numbers(25), batch_size=1, seed=0, workers=0):
+        seen += 1
+    assert given == [10, 20]

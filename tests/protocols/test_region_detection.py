@@ -232,6 +232,8 @@ def test_the_first_layers_that_a_protocol_names_stay_and_the_others_learn(
         optimizer.zero_grad()
         model(batch, "model")["loss"].backward()
         optimizer.step()
+    idle = [key for key, value in model.named_parameters() if value.requires_grad and value.grad is None]
+    assert not idle, "several processes would wait for these"
     after = encoder.state_dict()
     behind = {"layer4"}  # the stage on the regions is a copy
     held = model.settings.batch_norm == "frozen"
@@ -338,3 +340,24 @@ def test_combined_years_serve_a_protocol(tmp_path: Path) -> None:
     assert [image_id.split("/")[0] for image_id in samples.ids] == ["VOC2007"] * 8 + ["VOC2012"] * 4
     judged = RegionSamples(CombinedSet(parts), splits.test, settings, training=False, limit=None)
     assert {image_id.split("/")[0] for image_id in judged.ids} == {"VOC2007"}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["voc07-det-fast-rcnn-40k-quick", "coco-det-1x-quick"])
+def test_a_gpu_detects_what_the_processor_detects(name: str, tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    devkit = draw_voc(tmp_path)
+    protocol, _, model, batch = batch_for(name, devkit)
+    losses = model.cuda().train()(batch, "model")
+    losses["loss"].backward()
+    assert all(torch.isfinite(value) for value in losses.values())
+    judge = RegionDetectionJudge()
+    images = images_of(devkit, model.settings)
+    samples = judge.test_samples(images, "test", protocol, None)
+    judged = collate([samples.sample(0, np.random.default_rng(0))])
+    found = []
+    for device in ("cuda", "cpu"):
+        with torch.inference_mode():
+            found += model.to(device).eval().predict(judged)
+    assert found[0]["scores"] == pytest.approx(found[1]["scores"], abs=1e-2)
