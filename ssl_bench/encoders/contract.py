@@ -102,8 +102,13 @@ class Encoder(nn.Module):
     def map_size(self, tap: str, size: int) -> int:
         """Compute the side, in cells, of a tap's map on square images of `size` pixels."""
         device = next(self.parameters()).device
-        with torch.no_grad():
-            return self.forward_taps(torch.zeros(1, 3, size, size, device=device), [tap])[tap].shape[-1]
+        training = self.training
+        self.eval()  # in training mode looking would move the statistics of batch normalisation
+        try:
+            with torch.no_grad():
+                return self.forward_taps(torch.zeros(1, 3, size, size, device=device), [tap])[tap].shape[-1]
+        finally:
+            self.train(training)
 
 
 def weights_hash(module: nn.Module) -> str:

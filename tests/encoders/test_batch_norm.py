@@ -155,3 +155,11 @@ def test_cpus_may_have_batch_normalisation_that_is_all_fixed() -> None:
     module = network()
     batch_norm_in_eval(module)
     assert synchronised(module) is module
+
+
+def test_asking_for_the_size_of_a_map_moves_no_statistics() -> None:
+    encoder = fresh_encoder({"name": "dcgan", "width": 0.125}, input_size=128, init="dcgan", seed=0).train()
+    before = weights_hash(encoder)
+    assert encoder.map_size(encoder.last_tap, 128) == 4
+    assert weights_hash(encoder) == before
+    assert encoder.training
