@@ -179,6 +179,7 @@ def run(
     unlabelled: Path | None = None,
     labelled: Path | None = None,
     shapes: Path | None = None,
+    proposals: Path | None = None,
     seeds: int = 1,
     scale: Literal["demo", "mini", "small", "paper"] | None = None,
     budget: Literal["full", "quick", "demo"] | None = None,
@@ -197,6 +198,7 @@ def run(
         unlabelled: Photos to learn from (a folder or a zip); needed with --data.
         labelled: Class folders for the supervised control; needed with --data.
         shapes: A VOC whose masks give random regions their shapes (scale paper).
+        proposals: Boxes for detection in full: a folder with voc_2007_trainval.mat and the like; computed by default.
         seeds: Seeds 0, 1, ... of pretraining and transfer.
         scale: Which recipes; by default mini on MiniVOC, small on photos of your own.
         budget: Which form of the protocols; by default quick on MiniVOC, full on real data.
@@ -215,6 +217,7 @@ def run(
         unlabelled=unlabelled,
         labelled=labelled,
         shapes=shapes,
+        proposals=proposals,
         out=out,
         seeds=seeds,
         scale=scale,

@@ -44,6 +44,7 @@ class SuitePlan:
     unlabelled: Path | None
     labelled: Path | None
     shapes: Path | None
+    proposals: Path | None
     out: Path
     device: str
     limit: int | None
@@ -93,6 +94,7 @@ def plan_suite(
     unlabelled: str | Path | None = None,
     labelled: str | Path | None = None,
     shapes: str | Path | None = None,
+    proposals: str | Path | None = None,
     out: str | Path | None = None,
     seeds: int = 1,
     scale: str | None = None,
@@ -109,6 +111,7 @@ def plan_suite(
         unlabelled: Photos to learn from; needed where `data` is given.
         labelled: Class folders for the supervised control; needed where `data` is given.
         shapes: A VOC whose masks give random regions their shapes; for scale paper.
+        proposals: Boxes for detection in full (Fast R-CNN); computed by default.
         seeds: Seeds 0 to seeds - 1, of pretraining and transfer together.
         scale: demo, mini, small or paper; mini on MiniVOC, small on photos of one's own by default.
         budget: full, quick or demo; quick on MiniVOC, full on real data by default.
@@ -154,6 +157,7 @@ def plan_suite(
         unlabelled=_path(unlabelled),
         labelled=_path(labelled),
         shapes=_path(shapes),
+        proposals=_path(proposals),
         out=Path(out or default_runs_folder()),
         device=device,
         limit=limit,
@@ -232,6 +236,7 @@ def _run_row(
                 encoder=encoder[0],
                 data=plan.data,
                 pool=plan.unlabelled if encoder[0].startswith("nn") else None,
+                proposals=plan.proposals if (task, plan.budget) == ("voc-det", "full") else None,
                 out=plan.out,
                 seed=seed,
                 device=plan.device,

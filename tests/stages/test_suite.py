@@ -104,3 +104,23 @@ def test_the_plan_says_what_is_missing(tiny: dict) -> None:
 def test_the_random_row_has_the_network_of_the_others(tiny: dict) -> None:
     plan = plan_suite(**tiny)
     assert plan.random_encoder() == f"random:{tiny['data'] / 'recipe.yaml'}"
+
+
+@pytest.mark.parametrize(("budget", "handed"), [("full", True), ("quick", False)])
+def test_proposals_reach_detection_in_full_alone(
+    budget: str, handed: bool, tiny: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    definition = (tmp_path / "tiny.yaml").read_text()
+    detection = (
+        "  - {key: d, title: D, unit: mAP, task: voc-det, mode: frozen, metric: null, published: null}"
+    )
+    (tmp_path / "tiny.yaml").write_text(definition.replace("columns:\n", f"columns:\n{detection}\n"))
+    asked = {}
+
+    def transfer(task: str, words: list[str], **options: object) -> None:
+        asked[task] = options["proposals"]
+
+    monkeypatch.setattr(suite, "transfer", transfer)
+    plan = plan_suite(**{**tiny, "budget": budget}, rows=["random"], proposals=tmp_path / "boxes")
+    assert run_suite(plan).failures == []
+    assert asked == {"voc-det": tmp_path / "boxes" if handed else None, "voc-cls": None}
