@@ -35,7 +35,7 @@ from ssl_bench.protocols.regions import (
     region_losses,
     sample_regions,
 )
-from ssl_bench.region_schemas import NetworkProposals, RegionDetectionSettings
+from ssl_bench.region_schemas import NetworkProposals, RegionDetectionSettings, StageHead
 
 MAPS = "maps"
 
@@ -230,6 +230,8 @@ def proposal_network(channels: int, settings: NetworkProposals) -> RegionProposa
 
 
 def _tap(encoder: Encoder, settings: RegionDetectionSettings) -> Tap:
+    if isinstance(settings.head, StageHead):
+        StageVectors.of(encoder)  # says for which networks the protocol is
     if settings.tap not in encoder.taps:
         raise unknown(f"tap of {encoder.architecture['name']}", settings.tap, encoder.taps)
     return encoder.taps[settings.tap]

@@ -36,7 +36,8 @@ def listing(what: str, runs: Path) -> list[str]:
             *(load_protocol(name) for name in recipe_names("transfer")),
             *(load_inpainting_protocol(name) for name in recipe_names("inpainting")),
         ]
-        return [f"{p.name:26} v{p.version} {settings_hash(p)}  {p.title}" for p in protocols]
+        width = max(len(p.name) for p in protocols)
+        return [f"{p.name:{width}} v{p.version} {settings_hash(p)}  {p.title}" for p in protocols]
     if what == "tables":
         folder = shipped_folder("results") / "tables"
         return [

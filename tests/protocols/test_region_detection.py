@@ -301,8 +301,11 @@ def test_a_network_without_the_stage_is_refused_with_one_that_has_it() -> None:
     with pytest.raises(UserError, match="random:resnet50"):
         RegionDetectionJudge().build(encoder, protocol)
     plain, _ = protocol_of("voc0712-det-moco-quick")
-    with pytest.raises(UserError, match="unknown tap of caffenet 'res4'"):
+    with pytest.raises(UserError, match=r"caffenet has no stage behind its maps.*random:resnet50"):
         RegionDetectionJudge().build(encoder, plain)
+    given, _ = protocol_of("voc07-det-fast-rcnn-40k-quick", "settings.tap=res4")
+    with pytest.raises(UserError, match="unknown tap of caffenet 'res4'"):
+        RegionDetectionJudge().build(encoder, given)
 
 
 def test_proposals_for_a_network_that_makes_its_own_are_refused(tmp_path: Path) -> None:
