@@ -19,8 +19,8 @@ from pydantic import Field, model_validator
 
 from ssl_bench.errors import UserError, unknown
 from ssl_bench.protocol_schemas import Protocol
-from ssl_bench.recipe_schemas import Settings
 from ssl_bench.recipes import dotted_keys, read_yaml, shipped_folder, validated
+from ssl_bench.training_schemas import Settings
 
 SAME_VALUE = "the same value, but "
 ABSENT = "(absent)"

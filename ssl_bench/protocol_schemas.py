@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ssl_bench.hashing import NOT_HASHED, introduced_as
-from ssl_bench.recipe_schemas import (
+from ssl_bench.region_schemas import RegionDetectionSettings
+from ssl_bench.training_schemas import (
     Count,
     Fraction,
     InputSettings,
@@ -20,7 +21,6 @@ from ssl_bench.recipe_schemas import (
     Settings,
     words,
 )
-from ssl_bench.region_schemas import RegionDetectionSettings
 
 
 class SplitSettings(Settings):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ssl_bench.recipe_schemas import Count, Fraction, Positive, Settings
+from ssl_bench.training_schemas import Count, Fraction, Positive, Settings
 
 Side = Annotated[int, Field(ge=64, le=4000)]
 

@@ -37,6 +37,7 @@ BASE = {
         "records",
         "region_schemas",
         "runs",
+        "training_schemas",
     ),
 }
 # What each part may import beside itself and the base.

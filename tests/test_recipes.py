@@ -19,7 +19,7 @@ from ssl_bench.errors import UserError
 from ssl_bench.hashing import settings_hash
 from ssl_bench.protocol_names import BUDGETS, MODES, TASKS, protocol_name, resolve_protocol
 from ssl_bench.protocol_schemas import ClassificationSettings, Protocol, SegmentationSettings
-from ssl_bench.recipe_schemas import OptimizerSettings, PretrainRecipe, ScheduleSettings
+from ssl_bench.recipe_schemas import PretrainRecipe
 from ssl_bench.recipes import (
     SCHEMAS,
     dotted_keys,
@@ -33,6 +33,7 @@ from ssl_bench.recipes import (
     shipped_folder,
     validated,
 )
+from ssl_bench.training_schemas import OptimizerSettings, ScheduleSettings
 
 LOADERS = {"pretrain": load_pretrain_recipe, "transfer": load_protocol}
 SHIPPED = [(kind, name) for kind in LOADERS for name in recipe_names(kind)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ssl_bench.recipe_schemas import InputSettings, ResizeSettings
+from ssl_bench.training_schemas import InputSettings, ResizeSettings
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in source pixels
 

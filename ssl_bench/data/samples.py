@@ -10,7 +10,7 @@ import numpy as np
 from ssl_bench.data.augment import least_short_side, random_crop
 from ssl_bench.data.decode import read_rgb
 from ssl_bench.data.photos import Photos
-from ssl_bench.recipe_schemas import InputSettings
+from ssl_bench.training_schemas import InputSettings
 
 
 class PhotoSamples:

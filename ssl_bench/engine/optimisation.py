@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from ssl_bench.recipe_schemas import OptimizerSettings, ScheduleSettings
+from ssl_bench.training_schemas import OptimizerSettings, ScheduleSettings
 
 
 def build_optimizer(modules: Iterable[nn.Module], settings: OptimizerSettings) -> torch.optim.Optimizer:

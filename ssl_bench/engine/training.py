@@ -26,7 +26,7 @@ from ssl_bench.engine.processes import Processes
 from ssl_bench.engine.sampling import STEP_STREAM, derived_seed
 from ssl_bench.errors import UserError
 from ssl_bench.progress import progress, say
-from ssl_bench.recipe_schemas import OptimizerSettings, ScheduleSettings
+from ssl_bench.training_schemas import OptimizerSettings, ScheduleSettings
 
 CHECKPOINT_EVERY_S = 120.0
 WORTH_KEEPING_S = 30.0  # a finished training that took longer is kept until its result is written

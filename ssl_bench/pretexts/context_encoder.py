@@ -26,7 +26,8 @@ from ssl_bench.engine.training import Player
 from ssl_bench.errors import UserError
 from ssl_bench.pretexts.contract import Pretext
 from ssl_bench.pretexts.masks import DrawShape, draw_removal, drawn_shape
-from ssl_bench.recipe_schemas import ContextEncoderSettings, OptimizerSettings
+from ssl_bench.recipe_schemas import ContextEncoderSettings
+from ssl_bench.training_schemas import OptimizerSettings
 
 
 class ChannelwiseLinear(nn.Module):

@@ -25,7 +25,8 @@ from ssl_bench.pretexts.context_encoder import masked_l2
 from ssl_bench.pretexts.contract import Pretext
 from ssl_bench.pretexts.inpainting_networks import IMAGE_SIZE, PATCH_SIZE, Discriminator, Generator
 from ssl_bench.pretexts.masks import DrawShape, draw_removal, drawn_shape
-from ssl_bench.recipe_schemas import LOSS_WEIGHTS, InpaintingSettings, OptimizerSettings
+from ssl_bench.recipe_schemas import LOSS_WEIGHTS, InpaintingSettings
+from ssl_bench.training_schemas import OptimizerSettings
 
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
 _PAINTED = "painted by the generator"  # what the first player leaves in the batch for the second

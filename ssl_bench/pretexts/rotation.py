@@ -13,7 +13,8 @@ from ssl_bench.encoders.heads import fully_connected
 from ssl_bench.engine.loading import Batch
 from ssl_bench.engine.training import Player
 from ssl_bench.pretexts.contract import Pretext
-from ssl_bench.recipe_schemas import OptimizerSettings, RotationSettings
+from ssl_bench.recipe_schemas import RotationSettings
+from ssl_bench.training_schemas import OptimizerSettings
 
 
 class Rotation(Pretext):

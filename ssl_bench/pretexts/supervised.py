@@ -17,7 +17,8 @@ from ssl_bench.encoders.heads import fully_connected, multilabel_loss
 from ssl_bench.engine.loading import Batch
 from ssl_bench.engine.training import Player
 from ssl_bench.pretexts.contract import Pretext
-from ssl_bench.recipe_schemas import OptimizerSettings, SupervisedSettings
+from ssl_bench.recipe_schemas import SupervisedSettings
+from ssl_bench.training_schemas import OptimizerSettings
 
 
 class Supervised(Pretext):

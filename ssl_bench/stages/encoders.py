@@ -12,10 +12,10 @@ from ssl_bench.encoders.files import CARD_FILE, WEIGHTS_FILE, find_weights, load
 from ssl_bench.encoders.registry import ENCODERS, fresh_encoder
 from ssl_bench.errors import UserError, nearest
 from ssl_bench.progress import say
-from ssl_bench.recipe_schemas import EncoderSettings
 from ssl_bench.recipes import apply_overrides, load_pretrain_recipe, recipe_names, validated
 from ssl_bench.records import EncoderReference, PretrainingReference
 from ssl_bench.runs import DONE_FILE
+from ssl_bench.training_schemas import EncoderSettings
 
 RANDOM = "random"
 DEFAULT_RANDOM_RECIPE = "context-encoder-mini"

@@ -25,9 +25,10 @@ from ssl_bench.encoders.weight_layers import refuse_unsupported
 from ssl_bench.engine.loading import default_workers, training_batches
 from ssl_bench.engine.sampling import STEP_STREAM, generator
 from ssl_bench.progress import counted, say
-from ssl_bench.recipe_schemas import DataDependentSettings, InputSettings, PretrainRecipe, ResizeSettings
+from ssl_bench.recipe_schemas import DataDependentSettings, PretrainRecipe
 from ssl_bench.stages.datasets import PretrainingData
 from ssl_bench.stages.encoders import found_encoder, refuse_to_replace
+from ssl_bench.training_schemas import InputSettings, ResizeSettings
 
 
 def initialise(

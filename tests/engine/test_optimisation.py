@@ -10,8 +10,8 @@ from ssl_bench.engine.loading import parts_of
 from ssl_bench.engine.optimisation import build_optimizer, lr_factor
 from ssl_bench.engine.processes import Processes
 from ssl_bench.engine.training import Player, take_step
-from ssl_bench.recipe_schemas import OptimizerSettings, ScheduleSettings
 from ssl_bench.recipes import load_protocol
+from ssl_bench.training_schemas import OptimizerSettings, ScheduleSettings
 
 
 def schedule(**changes: object) -> ScheduleSettings:

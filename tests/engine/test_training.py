@@ -18,7 +18,7 @@ from ssl_bench.engine.optimisation import build_optimizer, lr_factor
 from ssl_bench.engine.processes import Processes
 from ssl_bench.engine.training import Interrupted, Player, train
 from ssl_bench.errors import UserError
-from ssl_bench.recipe_schemas import OptimizerSettings, ScheduleSettings
+from ssl_bench.training_schemas import OptimizerSettings, ScheduleSettings
 
 ADAM = OptimizerSettings(
     name="adam", lr=0.01, beta1=0.9, beta2=0.999, weight_decay=0.0, bias_lr_factor=1.0, clip=1.0

@@ -13,8 +13,8 @@ from ssl_bench.encoders.registry import fresh_encoder
 from ssl_bench.engine.loading import collate
 from ssl_bench.engine.optimisation import build_optimizer
 from ssl_bench.protocols.classification import ClassificationJudge, Classifier
-from ssl_bench.recipe_schemas import ResizeSettings
 from ssl_bench.recipes import load_protocol, recipe_names
+from ssl_bench.training_schemas import ResizeSettings
 from tests.data.drawn_voc import draw_voc
 
 FULL = [
