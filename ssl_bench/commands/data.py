@@ -1,4 +1,4 @@
-"""The verbs behind `ssl-bench data`: make, verify, get, proposals."""
+"""The verbs behind `ssl-bench data`: make, verify, get, proposals, overlap."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 import tyro
 
-from ssl_bench.commands.options import FAILED, at_least
+from ssl_bench.commands.options import FAILED, Device, at_least
 
 
 def make(
@@ -106,4 +106,56 @@ def proposals(
         write_proposals(target, found)
         print(f"{target}")
     print("\n".join([f"source              {found.source}", *coverage(devkit, found).lines()]))
+    return 0
+
+
+def overlap(
+    a: tyro.conf.Positional[str],
+    b: tyro.conf.Positional[str],
+    *,
+    split_a: str | None = None,
+    split_b: str | None = None,
+    encoder: str | None = None,
+    runs: Path = Path("runs"),
+    hamming: int | None = None,
+    cosine: float | None = None,
+    device: Device = "auto",
+    out: Path | None = None,
+) -> int:
+    """Count the test images of B that the pretraining set A holds already, as they are or nearly so.
+
+    The counts are kept in the cache; the record of every later transfer from A to B states them.
+
+    Args:
+        a: What was learned from: a folder or zip of photos, class folders, a VOC, or the word minivoc.
+        b: What is judged on: the same.
+        split_a: One split of A; by default what pretraining learns from there.
+        split_b: One split of B, "Segmentation/val" for a list of masks; by default test, where there is one.
+        encoder: A run or an encoder file whose pooled features stand for the colour layout.
+        runs: Folder of runs.
+        hamming: Most bits of 64 in which two hashes may differ; another bound than the usual enters no record.
+        cosine: Least cosine of two embeddings; the same.
+        device: Where an encoder computes.
+        out: Folder to write all pairs (pairs.csv) and a sheet of the nearest ones (nearest.png) to.
+    """
+    from ssl_bench.atomic import make_folder
+    from ssl_bench.stages.encoders import named_encoder
+    from ssl_bench.stages.overlap_output import lines, write_pairs
+    from ssl_bench.stages.overlap_sets import judged_set, pretraining_set
+    from ssl_bench.stages.overlaps import bounds_of
+    from ssl_bench.stages.overlaps import overlap as compare
+
+    bounds = bounds_of(hamming, cosine)
+    if out is not None:
+        make_folder(out)
+    named = named_encoder(encoder, runs=runs, seed=0) if encoder is not None else None
+    first, second = pretraining_set(a, split_a), judged_set(b, split_b)
+    wanted = out is not None
+    result, compared = compare(
+        first, second, bounds=bounds, encoder=named, device=device, pairs_wanted=wanted
+    )
+    print("\n".join(lines(result)))
+    if out is not None:
+        assert compared is not None, "asked for, pairs are there"
+        print("\n".join(str(path) for path in write_pairs(out, first, second, compared)))
     return 0
