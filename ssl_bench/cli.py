@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 import tyro
 
 from ssl_bench import __version__
-from ssl_bench.commands import computing, data, plotting, scoring, showing
+from ssl_bench.commands import computing, data, features, plotting, probing, scoring, showing
 from ssl_bench.commands.options import RESUMABLE, USER_ERROR
 from ssl_bench.errors import UserError, unknown
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "pretrain": computing.pretrain,
     "transfer": computing.transfer,
+    "probe": probing.probe,
     "inpaint": computing.inpaint,
     "rescale": computing.rescale,
     "table": showing.table,
@@ -34,12 +35,15 @@ DATA_COMMANDS: dict[str, Callable[..., int]] = {
     "verify": data.verify,
     "get": data.get,
     "proposals": data.proposals,
+    "overlap": data.overlap,
 }
+FEATURES_COMMANDS: dict[str, Callable[..., int]] = {"prune": features.prune}
 PLOT_COMMANDS: dict[str, Callable[..., int]] = {"losses": plotting.losses}
 # Words that stand before a verb of their own.
-GROUPS = {"data": DATA_COMMANDS, "plot": PLOT_COMMANDS}
+GROUPS = {"data": DATA_COMMANDS, "features": FEATURES_COMMANDS, "plot": PLOT_COMMANDS}
 GROUP_HELP = {
-    "data": "ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals",
+    "data": "ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals | overlap A B",
+    "features": "ssl-bench features prune [--older-than DAYS] [--encoder HASH] [--until-under SIZE] [--all]",
     "plot": "ssl-bench plot losses RUN [RUN ...] [--out FILE]",
 }
 
@@ -48,16 +52,17 @@ OVERVIEW = """ssl-bench {version}: from self-supervised pretraining to the compa
   ssl-bench demo                        everything once on embedded synthetic data, in minutes
   ssl-bench pretrain [RECIPE]           learn an encoder without labels
   ssl-bench transfer --task voc-cls     judge an encoder (voc-cls, voc-det, voc-seg)
+  ssl-bench probe ENCODER               every protocol of frozen features at once: SVM, low-shot, kNN, logistic
   ssl-bench inpaint --images FOLDER     complete pictures with a trained inpainting run
   ssl-bench run TABLE                   make what a table still lacks
   ssl-bench table TABLE                 published rows beside measured rows
   ssl-bench report TABLE                the table with its figures, in a folder
   ssl-bench score TASK --predictions P  anybody's predictions under every definition of AP or IoU
 
-  ssl-bench ls recipes|protocols|tables|runs    ssl-bench show NAME    ssl-bench diff A B
+  ssl-bench ls recipes|protocols|tables|runs|features    ssl-bench show NAME    ssl-bench diff A B
   ssl-bench inspect ENCODER    ssl-bench export ENCODER FOLDER    ssl-bench rescale ENCODER FOLDER --data PHOTOS
-  ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals
-  ssl-bench plot losses RUN [RUN ...]
+  ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals | overlap A B
+  ssl-bench features prune    ssl-bench plot losses RUN [RUN ...]
 
 Settings are changed by key=value behind the options; `ssl-bench VERB --help` explains a verb.
 """

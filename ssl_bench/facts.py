@@ -11,6 +11,7 @@ published value, has a reason that begins with `SAME_VALUE`, so that a departure
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal
@@ -18,12 +19,18 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from ssl_bench.errors import UserError, unknown
+from ssl_bench.probe_schemas import ProbeProtocol
 from ssl_bench.protocol_schemas import Protocol
 from ssl_bench.recipes import dotted_keys, read_yaml, shipped_folder, validated
 from ssl_bench.training_schemas import Settings
 
 SAME_VALUE = "the same value, but "
 ABSENT = "(absent)"
+# Parts of a protocol whose keys can move a number, in the order in which they are printed.
+PARTS = ("mode", "settings", "optimizer", "schedule", "precision", "splits")
+PROBE_PARTS = ("mode", "headline", "features", "settings", "splits")
+# A network's `all_taps`, which is null where `taps` names them.
+ALL_TAPS = r"features\.networks\.[^.]+\.all_taps"
 # Relative difference below which two numbers are one: facts give a third as 0.33333.
 TOLERANCE = 1e-4
 
@@ -112,7 +119,7 @@ def stands_on(name: str) -> list[Fact]:
     return [*(stands_on(source.base) if source.base else []), *source.facts]
 
 
-def facts_of(protocol: Protocol) -> list[Fact]:
+def facts_of(protocol: Protocol | ProbeProtocol) -> list[Fact]:
     """List the facts that hold for a protocol: of each key that of the source named last.
 
     Raises:
@@ -129,12 +136,14 @@ def facts_of(protocol: Protocol) -> list[Fact]:
     return [*keyed.values(), *loose]
 
 
-def values_of(protocol: Protocol) -> dict[str, Any]:
+def values_of(protocol: Protocol | ProbeProtocol) -> dict[str, Any]:
     """Map each dotted key that can move a number to its value."""
     dumped = protocol.model_dump(mode="json")
-    parts = ("mode", "settings", "optimizer", "schedule", "precision", "splits")
+    parts = PROBE_PARTS if isinstance(protocol, ProbeProtocol) else PARTS
     kept = {part: dumped[part] for part in parts}
-    return {key: _at(kept, key) for key in dotted_keys(kept)}
+    found = {key: _at(kept, key) for key in dotted_keys(kept)}
+    idle = {key for key, value in found.items() if re.fullmatch(ALL_TAPS, key) and value is None}
+    return {key: value for key, value in found.items() if key not in idle}
 
 
 def _at(value: Any, key: str) -> Any:
@@ -157,14 +166,14 @@ def agree(published: Any, actual: Any) -> bool:
     return bool(published == actual)
 
 
-def departing(protocol: Protocol) -> list[tuple[Fact, Any]]:
+def departing(protocol: Protocol | ProbeProtocol) -> list[tuple[Fact, Any]]:
     """List the facts that a protocol does not follow, each with the protocol's own value (or `ABSENT`)."""
     dumped = protocol.model_dump(mode="json")
     held = [(fact, _at(dumped, fact.key)) for fact in facts_of(protocol) if fact.key is not None]
     return [(fact, actual) for fact, actual in held if not agree(fact.value, actual)]
 
 
-def idle_departures(protocol: Protocol) -> list[str]:
+def idle_departures(protocol: Protocol | ProbeProtocol) -> list[str]:
     """List the keys among a protocol's departures at which it departs from nothing."""
     different = {fact.key for fact, _ in departing(protocol)}
     known = {fact.key for fact in facts_of(protocol)}
@@ -175,6 +184,6 @@ def idle_departures(protocol: Protocol) -> list[str]:
     ]
 
 
-def reason_for(protocol: Protocol, key: str) -> str:
+def reason_for(protocol: Protocol | ProbeProtocol, key: str) -> str:
     """Phrase why a protocol departs at a key."""
     return protocol.departures.get(key, "no reason is given")

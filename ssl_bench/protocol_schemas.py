@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ssl_bench.hashing import NOT_HASHED, introduced_as
+from ssl_bench.linear_schemas import LinearHeadsSettings, LinearSegmentationSettings
 from ssl_bench.region_schemas import RegionDetectionSettings
 from ssl_bench.training_schemas import (
     Count,
@@ -19,15 +20,9 @@ from ssl_bench.training_schemas import (
     Positive,
     ScheduleSettings,
     Settings,
+    SplitSettings,
     words,
 )
-
-
-class SplitSettings(Settings):
-    """Names of the lists under ImageSets to learn from and to judge on."""
-
-    train: str
-    test: str
 
 
 class ClassificationSettings(Settings):
@@ -135,14 +130,17 @@ TaskSettings = Annotated[
     | DetectionSettings
     | RegionDetectionSettings
     | SegmentationSettings
-    | DilatedSegmentationSettings,
+    | DilatedSegmentationSettings
+    | LinearHeadsSettings
+    | LinearSegmentationSettings,
     Field(discriminator="kind"),
 ]
 KINDS = {
     "voc-cls": ("classification",),
     "voc-det": ("detection", "region-detection"),
-    "voc-seg": ("segmentation", "dilated-segmentation"),
+    "voc-seg": ("segmentation", "dilated-segmentation", "linear-segmentation"),
     "coco-det": ("region-detection",),
+    "linear": ("linear-heads",),
 }
 SEGMENTATION_METRICS = ["mIoU", "pixel accuracy", "mean accuracy", "frequency-weighted IoU"]
 
@@ -157,7 +155,7 @@ class Protocol(Settings):
     name: str = Field(json_schema_extra=NOT_HASHED)
     version: Count
     implementation: Count
-    task: Literal["voc-cls", "voc-det", "voc-seg", "coco-det"]
+    task: Literal["voc-cls", "voc-det", "voc-seg", "coco-det", "linear"]
     mode: Literal["finetune", "frozen"]
     budget: Literal["full", "quick", "demo"]
     title: str = words()
@@ -189,9 +187,11 @@ class Protocol(Settings):
 
     @model_validator(mode="after")
     def _main_metric_is_computed(self) -> Protocol:
-        if isinstance(self.settings, (SegmentationSettings, DilatedSegmentationSettings)):
+        if isinstance(
+            self.settings, (SegmentationSettings, DilatedSegmentationSettings, LinearSegmentationSettings)
+        ):
             computed = SEGMENTATION_METRICS
-        elif isinstance(self.settings, RegionDetectionSettings):
+        elif isinstance(self.settings, (RegionDetectionSettings, LinearHeadsSettings)):
             computed = self.settings.metric_names
         else:
             computed = [f"mAP[{self.settings.ap}]"]
@@ -203,8 +203,19 @@ class Protocol(Settings):
     @model_validator(mode="after")
     def _a_batch_can_be_normalised(self) -> Protocol:
         normalise = getattr(self.settings, "normalise", "none")
-        if normalise == "batchnorm" and self.schedule.batch_size < 2:
-            raise ValueError("normalise: batchnorm needs schedule.batch_size of at least 2")
+        if normalise != "none" and self.schedule.batch_size // self.schedule.accumulate < 2:
+            parts = ", in each of the parts of accumulate" if self.schedule.accumulate > 1 else ""
+            raise ValueError(f"normalise: {normalise} needs schedule.batch_size of at least 2{parts}")
+        return self
+
+    @model_validator(mode="after")
+    def _linear_heads_stand_apart(self) -> Protocol:
+        if not isinstance(self.settings, (LinearHeadsSettings, LinearSegmentationSettings)):
+            return self
+        if self.mode != "frozen":
+            raise ValueError(f"settings of kind {self.settings.kind} need mode: frozen")
+        if self.optimizer.clip is not None and isinstance(self.settings, LinearHeadsSettings):
+            raise ValueError("optimizer.clip must be null: one bound over all heads would tie them together")
         return self
 
 

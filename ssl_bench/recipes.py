@@ -17,15 +17,21 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ssl_bench.errors import UserError, nearest, unknown
+from ssl_bench.probe_schemas import ProbeProtocol
 from ssl_bench.protocol_schemas import InpaintingProtocol, Protocol
 from ssl_bench.recipe_schemas import PretrainRecipe
 
-Kind = Literal["pretrain", "transfer", "inpainting"]
+Kind = Literal["pretrain", "transfer", "inpainting", "probes"]
 SCHEMAS: dict[str, type[BaseModel]] = {
     "pretrain": PretrainRecipe,
     "transfer": Protocol,
     "inpainting": InpaintingProtocol,
+    "probes": ProbeProtocol,
 }
+# Kinds whose protocols describe quick forms in their own files.
+WITH_QUICK_FORMS = ("transfer", "probes")
+# Sections whose keys are names: null takes one out.
+NAMED = ("splits", "networks", "taps", "departures")
 QUICK = "-quick"
 INPAINTING = "inpainting"
 INPAINTING_DEFAULT = "inpainting-center"
@@ -34,7 +40,8 @@ VARIANTS = (
     *("context-encoder", "autoencoder", "inpainting-joint", "inpainting-l2"),
     *("rotation", "supervised", "random", "kmeans-init", "random-rescaled"),
     *("region-detection", "dilated-segmentation", "given", "network", "fully-connected", "stage"),
-    *("classification", "detection", "segmentation"),
+    *("classification", "detection", "segmentation", "linear-heads", "linear-segmentation"),
+    *("svm", "low-shot", "logistic", "knn"),
 )
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -48,16 +55,18 @@ def shipped_folder(name: Literal["pretrain", "transfer", "results"]) -> Path:
 
 
 def _folder(kind: Kind) -> Path:
-    """Protocols that measure paintings lie apart from those that fit something on an encoder."""
-    return shipped_folder("transfer") / "inpainting" if kind == "inpainting" else shipped_folder(kind)
+    """Protocols that measure paintings or probe frozen features lie apart from those that train."""
+    if kind == "inpainting" or kind == "probes":
+        return shipped_folder("transfer") / kind
+    return shipped_folder(kind)
 
 
 @cache
 def recipe_names(kind: Kind) -> list[str]:
     """List the shipped recipes of a kind by name, and the quick forms that protocols describe in themselves."""
     names = {path.stem for path in _folder(kind).glob("*.yaml")}
-    if kind == "transfer":
-        names |= {name + QUICK for name in names if _quick_block(name) is not None}
+    if kind in WITH_QUICK_FORMS:
+        names |= {name + QUICK for name in names if _quick_block(kind, name) is not None}
     return sorted(names)
 
 
@@ -113,7 +122,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     """Lay `changes` over `base`, mapping by mapping; lists and scalars are replaced whole.
 
     A mapping that names another `method`, or another `kind` with its keys, than the one below replaces it whole,
-    since each has its own keys. In `splits`, whose keys are names of sets, null takes a set out.
+    since each has its own keys. In sections whose keys are names (`NAMED`), null takes one out.
     """
     for tag in ("method", "kind"):
         alone = tag == "kind" and len(changes) == 1
@@ -124,8 +133,8 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
         below = result.get(key)
         if isinstance(value, Mapping) and isinstance(below, Mapping):
             result[key] = merged(below, value)
-            if key == "splits":
-                result[key] = {name: lists for name, lists in result[key].items() if lists is not None}
+            if key in NAMED:
+                result[key] = {name: content for name, content in result[key].items() if content is not None}
         else:
             result[key] = value
     return result
@@ -138,31 +147,31 @@ def read_with_base(kind: Kind, name: str, _seen: tuple[str, ...] = ()) -> dict[s
         UserError: A base is unknown, or recipes name each other in a circle.
     """
     if (
-        kind == "transfer"
+        kind in WITH_QUICK_FORMS
         and not _seen
         and name.endswith(QUICK)
         and not (_folder(kind) / f"{name}.yaml").exists()
     ):
-        return _quick_form(name)
+        return _quick_form(kind, name)
     return _whole(kind, name, _seen)
 
 
-def _quick_block(name: str) -> dict[str, Any] | None:
+def _quick_block(kind: Kind, name: str) -> dict[str, Any] | None:
     """Find what a shipped protocol's quick form changes, if it says so itself or its base does."""
-    if name.endswith((QUICK, "-demo")) or (_folder("transfer") / f"{name}{QUICK}.yaml").exists():
+    if name.endswith((QUICK, "-demo")) or (_folder(kind) / f"{name}{QUICK}.yaml").exists():
         return None
-    found: dict[str, Any] | None = _whole("transfer", name, keep_quick=True).get("quick")
+    found: dict[str, Any] | None = _whole(kind, name, keep_quick=True).get("quick")
     return found
 
 
-def _quick_form(name: str) -> dict[str, Any]:
+def _quick_form(kind: Kind, name: str) -> dict[str, Any]:
     """Lay a protocol's own quick changes over it. The quick form follows no published source."""
     full = name.removesuffix(QUICK)
-    path = recipe_path("transfer", full)  # says what there is instead
-    block = _quick_block(full)
+    path = recipe_path(kind, full)  # says what there is instead
+    block = _quick_block(kind, full)
     if block is None:
         raise UserError(f"{path} describes no quick form")
-    value = _whole("transfer", full)
+    value = _whole(kind, full)
     words = {"expected": "", "facts": [], "departures": {}, "title": f"{value['title']}, quick form"}
     return merged({**value, **words, "name": name, "budget": "quick"}, block)
 
@@ -254,7 +263,8 @@ def validated(schema: type[_Model], value: Mapping[str, Any], where: str) -> _Mo
 
 def _complaint(item: dict[str, Any], known: Sequence[str]) -> str:
     """Phrase one complaint of pydantic's in words of the YAML."""
-    place = ".".join(str(part) for part in item["loc"] if part not in VARIANTS)
+    loc = [str(part) for part in item["loc"]]
+    place = ".".join(part for n, part in enumerate(loc) if part not in VARIANTS and not _is_pooling(loc, n))
     about = item.get("ctx", {})
     tag = f"{place}.{about['discriminator'].strip(chr(39))}" if "discriminator" in about else ""
     match item["type"]:
@@ -269,6 +279,11 @@ def _complaint(item: dict[str, Any], known: Sequence[str]) -> str:
         case "value_error":  # one of our own checks, over several keys: its message names them
             return f"{place}: {about['error']}" if place else str(about["error"])
     return f"{place} = {item['input']!r}: {item['msg'][:1].lower()}{item['msg'][1:]}"
+
+
+def _is_pooling(loc: Sequence[str], at: int) -> bool:
+    """Whether a part of a place is the kind of a pooling, which stands behind a tap's name in pydantic's words."""
+    return loc[at - 1 : at] == ["all_taps"] or loc[max(0, at - 2) : at - 1] == ["taps"]
 
 
 def _field_names(schema: type[BaseModel]) -> list[str]:
@@ -313,6 +328,12 @@ def load_inpainting_protocol(name: str, overrides: Sequence[str] = ()) -> Inpain
     """Load a protocol that measures paintings, with `key=value` changes laid over it."""
     value = apply_overrides(read_with_base("inpainting", name), overrides)
     return validated(InpaintingProtocol, value, f"protocol {name}")
+
+
+def load_probe_protocol(name: str, overrides: Sequence[str] = ()) -> ProbeProtocol:
+    """Load a protocol of frozen features by its full name, with `key=value` changes laid over it."""
+    value = apply_overrides(read_with_base("probes", name), overrides)
+    return validated(ProbeProtocol, value, f"protocol {name}")
 
 
 def measures_paintings(task: str) -> bool:

@@ -19,6 +19,7 @@ from ssl_bench.errors import UserError
 from ssl_bench.hashing import settings_hash
 
 if TYPE_CHECKING:
+    from ssl_bench.probe_schemas import ProbeProtocol
     from ssl_bench.protocol_schemas import InpaintingProtocol, Protocol
 
 SCHEMA_VERSION = 1
@@ -42,7 +43,9 @@ class ProtocolReference(_Part):
     changed: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, protocol: Protocol | InpaintingProtocol, changed: Sequence[str] = ()) -> ProtocolReference:
+    def of(
+        cls, protocol: Protocol | InpaintingProtocol | ProbeProtocol, changed: Sequence[str] = ()
+    ) -> ProtocolReference:
         """Refer to a protocol as it was resolved."""
         return cls(
             name=protocol.name,
@@ -69,6 +72,20 @@ class ProposalsReference(_Part):
     average_recall: float
 
 
+class OverlapReference(_Part):
+    """How many test images were found in the pretraining set already: `ssl-bench data overlap`.
+
+    `pretraining_split` is what was compared of that set; `exact_duplicates` are the same files, byte for byte.
+    """
+
+    pretraining_fingerprint: str
+    pretraining_split: str | None = None
+    test_images: int
+    near_duplicates: int
+    exact_duplicates: int
+    method: str
+
+
 class DatasetReference(_Part):
     """Which images were learned from and judged on. `limit` is --limit: such a number is only a trial."""
 
@@ -81,6 +98,7 @@ class DatasetReference(_Part):
     limit: int | None = None
     synthetic: bool = False
     proposals: ProposalsReference | None = None
+    overlap: OverlapReference | None = None
 
 
 class PretrainingReference(_Part):
@@ -115,19 +133,53 @@ class EncoderReference(_Part):
 
 
 class Selection(_Part):
-    """How settings were chosen; a published protocol chooses nothing."""
+    """How settings were chosen; a published protocol chooses nothing.
+
+    `chosen` is what was chosen, by tap; `on_test` says that the test split itself chose it. `validation_by_tap`
+    holds the main metric in percent on what was held out of train, where it was taken there.
+    """
 
     rule: str
     validation_score: float | None = None
     trials: int = 1
+    chosen: dict[str, Any] = Field(default_factory=dict)
+    on_test: bool = False
+    validation_by_tap: dict[str, float] = Field(default_factory=dict)
 
 
 class FrozenProof(_Part):
-    """Hashes of the encoder's parameters and buffers before and after fitting."""
+    """Hashes of the encoder's parameters and buffers before and after fitting; was it in evaluation mode?"""
 
     frozen: bool
     sha256_before: str
     sha256_after: str
+    evaluation_mode: bool | None = None
+
+
+class SolverCertificate(_Part):
+    """How near a solver came to the optimum of its problems.
+
+    `largest_gap` is the worst problem's bound on (objective - optimum) / objective; `missed` counts the problems
+    whose bound is above `tolerance`.
+    """
+
+    problems: int
+    largest_gap: float
+    tolerance: float
+    missed: int
+
+
+class FeaturesReference(_Part):
+    """What frozen features were judged: the length of each tap's vector, from the shallowest tap to the deepest.
+
+    `reused` taps were in the store already. `images_per_s` is None where all of them were.
+    """
+
+    images_per_s: float | None
+    wall_s: float
+    reused: int
+    extracted: int
+    dimensions: dict[str, int]
 
 
 class Interval(_Part):
@@ -171,6 +223,8 @@ class Record(_Part):
     intervals: dict[str, Interval] = Field(default_factory=dict)
     selection: Selection | None = None
     frozen_proof: FrozenProof | None = None
+    certificate: SolverCertificate | None = None
+    features: FeaturesReference | None = None
     n_evaluated: int = 0
     cost: Cost | None = None
     environment: dict[str, Any] = Field(default_factory=dict)
@@ -180,6 +234,14 @@ class Record(_Part):
     def score(self) -> float:
         """The main metric in percent."""
         return self.metrics[self.main_metric]
+
+    @property
+    def interval_words(self) -> str:
+        """The main metric's interval in words, if there is one."""
+        interval = self.intervals.get(self.main_metric)
+        if interval is None:
+            return ""
+        return f" ({interval.level:.0%} of resampled test images: {interval.low:.2f} to {interval.high:.2f})"
 
 
 def write_record(folder: Path, record: Record) -> Path:

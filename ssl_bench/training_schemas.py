@@ -29,6 +29,13 @@ Count = Annotated[int, Field(ge=1)]
 Pixel = Annotated[int, Field(ge=0, le=255)]
 
 
+class SplitSettings(Settings):
+    """Names of the lists, or of the folders of classes, to learn from and to judge on."""
+
+    train: str
+    test: str
+
+
 class EncoderSettings(Settings):
     """Which network learns. `width` multiplies its channels; `init` names the initialisation."""
 

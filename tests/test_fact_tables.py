@@ -25,13 +25,13 @@ WORDS: dict[tuple[str, str], str] = {
     ("splits.VOC2007.train", "trainval"): r"trainval",
     ("splits.VOC2007.test", "test"): r"\btest\b",
     ("mode", "finetune"): r"\ball\b|full",
-    ("mode", "frozen"): r"train-from|fc6-8",
+    ("mode", "frozen"): r"train-from|fc6-8|all conv",
     ("settings.kind", "classification"): r"20-way",
     ("settings.kind", "segmentation"): r"deconv|same net",
     ("settings.kind", "dilated-segmentation"): r"FCN R50-d8",
     ("settings.input.resize.kind", "relative"): r"scale min .* max",
-    ("settings.input.resize.kind", "area"): r"area",
-    ("settings.input.flip", "True"): r"mirror",
+    ("settings.input.resize.kind", "area"): r"area|random_sized_crop|RandomResizedCrop",
+    ("settings.input.flip", "True"): r"mirror|flips",
     ("settings.flip", "True"): r"flips",
     ("settings.flip", "False"): r"no augmentation",
     ("settings.head_init", "gaussian"): r"N\(0,",
@@ -55,24 +55,41 @@ WORDS: dict[tuple[str, str], str] = {
     ("settings.short_side", "None"): r"whole images",
     ("settings.crop", "None"): r"whole images",
     ("optimizer.name", "sgd"): r"SGD",
-    ("optimizer.decay_biases", "True"): r"biases decay",
+    ("optimizer.decay_biases", "True"): r"biases decay|bias decayed",
     ("optimizer.nesterov", "True"): r"Nesterov",
     ("schedule.decay", "step"): r"every|at \d+k|then",
     ("schedule.decay", "constant"): r"fixed",
     ("schedule.decay", "poly"): r"poly",
+    ("settings.taps.pool5.kind", "map"): r"as is",
+    ("optimizer.decay_biases", "False"): r"bias .*wd 0",
+    ("features.fit", "squash"): r"no crop",
+    ("settings.kind", "svm"): r"LinearSVC",
+    ("settings.kind", "low-shot"): r"Low-shot",
+    ("settings.normalise", "l2"): r"L2 norm",
+    ("settings.difficult", "negative"): r"difficult .*are negatives",
+    ("settings.ap", "voc-area"): r"area under precision envelope",
+    ("settings.validation_ap", "sklearn"): r"^sklearn average_precision",
+    ("settings.cost_chosen_on", "test"): r"picked on test",
+    **{
+        (f"features.networks.caffenet.taps.conv{number}.kind", "average"): r"avg-pool"
+        for number in range(1, 6)
+    },
 }
 NUMBER = re.compile(r"(?<![\w.])(?:x|d|k|C)?(\d{1,3}(?:,\d{3})+(?!\d)|\d+\.?\d*(?:e-?\d+)?|\.\d+)(k)?")
+# In brackets, and in rows of four and more, a comma parts numbers, not thousands.
+ROW = r"(?:\.?\d+,){3,}\.?\d+"
 IN_WORDS = {"TEN_CROP": 10.0, "halv": 0.5}
 
 
 def numbers_in(text: str) -> set[float]:
     """The numbers in a piece of text, in any usual spelling: 1e-6, .001, 80,000, 80k, 6x6, R50-d8, half."""
     found = {value for word, value in IN_WORDS.items() if word in text.replace("halve", "halv")}
+    text = re.sub(r"\bk(\d+)s(\d+)(?:p(\d+))?", r" \1 \2 \3 ", text)  # a pooling's kernel, stride and padding
     spaced = re.sub(r"(?<=\d)x(?=\d)|(?<=\d)[-/](?=[\d.])", " ", text)
-    for digits, thousands in NUMBER.findall(re.sub(r"(?<=[A-Za-z]-)d(?=\d)", " ", spaced)):
+    plain = re.sub(ROW, " ", re.sub(r"(?<=[A-Za-z]-)d(?=\d)", " ", spaced))
+    for digits, thousands in NUMBER.findall(plain):
         found.add(float(digits.replace(",", "")) * (1000 if thousands else 1))
-    # In brackets a comma parts numbers, not thousands.
-    for row in re.findall(r"\((\d+(?:,\d+)+)", text):
+    for row in [*re.findall(r"\((\d+(?:,\d+)+)", text), *re.findall(ROW, text)]:
         found |= {float(digits) for digits in row.split(",")}
     return found
 
@@ -92,11 +109,14 @@ def numbers_in(text: str) -> set[float]:
         ("(480,576,688,864,1200 max 2000)", {480, 576, 688, 864, 1200, 2000}),
         ("halving every 5,000", {0.5, 5000}),
         ("conv1 pad 100", {100}),
+        ("avg-pool k19s4, k12s3", {19, 4, 12, 3}),
+        ("conv1 k24s12p4", {24, 12, 4}),
+        (".01,.2,5,50,100,1000 (base", {0.01, 0.2, 5, 50, 100, 1000}),
     ],
 )
 def test_the_numbers_of_a_text(text: str, numbers: set[float]) -> None:
     assert numbers <= numbers_in(text)
-    assert not {1.0, 10.0, 80.0, 150.0, 18.0} & numbers_in(text)
+    assert not {1.0, 10.0, 80.0, 150.0, 18.0, 50100.0} & numbers_in(text)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
@@ -25,13 +25,26 @@ from ssl_bench.facts import (
     sources,
     stands_on,
 )
+from ssl_bench.probe_schemas import ProbeProtocol
 from ssl_bench.protocol_schemas import Protocol
-from ssl_bench.recipes import load_protocol, merged, read_with_base, recipe_names, validated
+from ssl_bench.recipes import (
+    load_probe_protocol,
+    load_protocol,
+    merged,
+    read_with_base,
+    recipe_names,
+    validated,
+)
 
-SHIPPED = recipe_names("transfer")
+PROBES = recipe_names("probes")
+SHIPPED = [*recipe_names("transfer"), *PROBES]
 FULL = [name for name in SHIPPED if not name.endswith(("-quick", "-demo"))]
 FACTS = [fact for source in sources().values() for fact in source.facts]
 KEYED = [fact for fact in FACTS if fact.key is not None]
+
+
+def load(name: str) -> Protocol | ProbeProtocol:
+    return load_probe_protocol(name) if name in PROBES else load_protocol(name)
 
 
 def named(fact: Fact) -> str:
@@ -43,7 +56,7 @@ def named(fact: Fact) -> str:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_protocol_follows_its_sources_or_says_why_not(name: str) -> None:
-    protocol = load_protocol(name)
+    protocol = load(name)
     unexplained = {
         fact.key: f"published {fact.value!r} ({named(fact)}), here {actual!r}"
         for fact, actual in departing(protocol)
@@ -55,14 +68,12 @@ def test_a_protocol_follows_its_sources_or_says_why_not(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name not in FULL])
 def test_a_short_form_follows_nobody(name: str) -> None:
-    protocol = load_protocol(name)
+    protocol = load(name)
     assert (protocol.facts, protocol.departures) == ([], {})
 
 
 def test_every_source_is_followed_by_a_protocol() -> None:
-    followed = {
-        fact.source for name in FULL for source in load_protocol(name).facts for fact in stands_on(source)
-    }
+    followed = {fact.source for name in FULL for source in load(name).facts for fact in stands_on(source)}
     assert followed == set(sources())
 
 
@@ -75,21 +86,32 @@ TREE = {
     "fully-connected": "voc07-det-fast-rcnn-40k",
     "stage": "voc0712-det-moco",
     "masks": "coco-det-1x",
+    "linear-resized": "linear-imagenet-alexnet-colorization",
+    "linear-averaged": "linear-imagenet-alexnet-fair",
+    "linear-stages": "linear-imagenet-resnet50-fair",
+    "linear-embedding": "linear-imagenet-resnet50-moco",
+    "svm": "voc07-svm-fair",
+    "low-shot": "voc07-lowshot",
+    "logistic": "logistic-c-sweep",
+    "knn": "knn-20",
 }
 
 
 @pytest.fixture(scope="module")
 def examples() -> list[dict[str, Any]]:
     """A protocol of every kind as plain values, between them with every key that a fact can have."""
-    found = [load_protocol(name).model_dump(mode="json") for name in TREE.values() if name in SHIPPED]
-    return [
-        {**value, "departures": {}, "splits": {"VOC2007": {"train": "a", "test": "b"}}} for value in found
-    ]
+    found = [load(name).model_dump(mode="json") for name in TREE.values() if name in SHIPPED]
+    splits = {name: {"train": "a", "test": "b"} for name in ("VOC2007", "COCO2014")}
+    return [{**value, "departures": {}, "splits": splits} for value in found]
 
 
-def with_value(example: dict[str, Any], key: str, value: Any) -> Protocol:
+def with_value(example: dict[str, Any], key: str, value: Any) -> Protocol | ProbeProtocol:
     """The example with another value under a dotted key; values are not checked against each other."""
-    protocol = validated(Protocol, example, "example")
+    protocol: Protocol | ProbeProtocol
+    if example["name"] in PROBES:
+        protocol = validated(ProbeProtocol, example, "example")
+    else:
+        protocol = validated(Protocol, example, "example")
     first, *rest = key.split(".")
     if not rest:
         return protocol.model_copy(update={first: value})
@@ -126,7 +148,8 @@ def others(value: Any) -> list[Any]:
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 def test_a_changed_fact_is_noticed(fact: Fact, examples: list[dict[str, Any]]) -> None:
     assert fact.key is not None
-    fitting = [example for example in examples if has_key(example, fact.key)]
+    probes = any(fact.source in {found.source for found in facts_of(load(name))} for name in PROBES)
+    fitting = [one for one in examples if has_key(one, fact.key) and (one["name"] in PROBES) == probes]
     assert fitting, f"no protocol has the key {fact.key}"
     example = {**fitting[0], "facts": [fact.source]}
     held = {other.key: other for other in stands_on(fact.source)}
@@ -216,12 +239,16 @@ def test_a_fact_without_ground_is_refused(fact: dict[str, Any], complaint: str) 
 
 
 def schema_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every dotted key that a schema can have, whichever variants are chosen; mappings stand for themselves."""
+    """Every dotted key that a schema can have, whichever variants are chosen; mappings stand for themselves.
+
+    A key that is any name is a star.
+    """
     for name, field in schema.model_fields.items():
         parts = _models(field.annotation)
         yield f"{prefix}{name}"
+        star = "*." if get_origin(field.annotation) is dict else ""
         for part in parts:
-            yield from schema_keys(part, f"{prefix}{name}.")
+            yield from schema_keys(part, f"{prefix}{name}.{star}")
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -233,6 +260,9 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 @pytest.mark.parametrize("fact", KEYED, ids=named)
 def test_a_fact_is_about_a_key_of_the_schema(fact: Fact) -> None:
     allowed = {
-        key for key in schema_keys(Protocol) if key.split(".")[0] not in ("name", "facts", "departures")
+        key.replace(".", r"\.").replace("*", r"\w+")
+        for schema in (Protocol, ProbeProtocol)
+        for key in schema_keys(schema)
+        if key.split(".")[0] not in ("name", "facts", "departures")
     }
-    assert fact.key in allowed or re.fullmatch(r"splits\.\w+\.(train|test)", str(fact.key))
+    assert re.fullmatch("|".join(allowed), str(fact.key))

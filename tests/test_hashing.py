@@ -23,6 +23,16 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from ssl_bench.hashing import NOT_HASHED, digest, hashed_fields, introduced_as, settings_hash
+from ssl_bench.linear_schemas import LinearHeadsSettings, LinearSegmentationSettings
+from ssl_bench.probe_schemas import (
+    AveragePool,
+    CellsPool,
+    LogisticSettings,
+    LowShotSettings,
+    NeighboursSettings,
+    SvmSettings,
+    WholePool,
+)
 from ssl_bench.protocol_schemas import (
     ClassificationSettings,
     DetectionSettings,
@@ -39,6 +49,7 @@ from ssl_bench.recipe_schemas import (
 from ssl_bench.recipes import (
     load_inpainting_protocol,
     load_pretrain_recipe,
+    load_probe_protocol,
     load_protocol,
     recipe_names,
 )
@@ -49,6 +60,7 @@ LOADERS = {
     "pretrain": load_pretrain_recipe,
     "transfer": load_protocol,
     "inpainting": load_inpainting_protocol,
+    "probes": load_probe_protocol,
 }
 SHIPPED = [(kind, name) for kind in LOADERS for name in recipe_names(kind)]
 
@@ -135,7 +147,17 @@ def test_the_walk_meets_every_kind_of_settings() -> None:
         DataDependentSettings,
         *(ClassificationSettings, DetectionSettings, SegmentationSettings),
         *(RegionDetectionSettings, DilatedSegmentationSettings),
+        *(LinearHeadsSettings, LinearSegmentationSettings),
     }
+    probes = [load_probe_protocol(name) for name in recipe_names("probes")]
+    assert {type(probe.settings) for probe in probes} == {
+        *(SvmSettings, LowShotSettings, LogisticSettings, NeighboursSettings)
+    }
+    networks = [network for probe in probes for network in probe.features.networks.values()]
+    pools = {
+        type(pool) for network in networks for pool in (*network.taps.values(), network.all_taps) if pool
+    }
+    assert pools == {AveragePool, CellsPool, WholePool}, "ResizePool comes with no protocol yet"
 
 
 def test_a_changed_valid_value_moves_the_hash_through_the_loader() -> None:

@@ -14,6 +14,7 @@ from ssl_bench.hashing import settings_hash
 from ssl_bench.recipes import (
     load_inpainting_protocol,
     load_pretrain_recipe,
+    load_probe_protocol,
     load_protocol,
     recipe_names,
     shipped_folder,
@@ -71,11 +72,14 @@ def test_recipes_are_listed_with_their_hash_and_title() -> None:
 
 def test_protocols_are_listed_with_version_hash_and_title() -> None:
     lines = listing("protocols", NOWHERE)
-    assert [line.split()[0] for line in lines] == [*recipe_names("transfer"), *recipe_names("inpainting")]
+    loaders = {
+        **dict.fromkeys(recipe_names("transfer"), load_protocol),
+        **dict.fromkeys(recipe_names("inpainting"), load_inpainting_protocol),
+        **dict.fromkeys(recipe_names("probes"), load_probe_protocol),
+    }
+    assert [line.split()[0] for line in lines] == list(loaders)
     for line in lines:
-        name = line.split()[0]
-        load = load_protocol if name in recipe_names("transfer") else load_inpainting_protocol
-        protocol = load(name)
+        protocol = loaders[line.split()[0]](line.split()[0])
         assert line.split()[1:3] == [f"v{protocol.version}", settings_hash(protocol)]
         assert line.endswith(protocol.title)
 
@@ -128,6 +132,19 @@ def test_a_protocol_is_shown_complete() -> None:
     shown = yaml.safe_load(described("voc-seg-frozen", NOWHERE))
     assert shown.pop("hash") == settings_hash(protocol)
     assert shown == protocol.model_dump(mode="json")
+
+
+def test_a_protocol_of_frozen_features_is_shown_complete() -> None:
+    protocol = load_probe_protocol("voc07-lowshot")
+    shown = yaml.safe_load(described("voc07-lowshot", NOWHERE))
+    assert shown.pop("hash") == settings_hash(protocol)
+    assert shown == protocol.model_dump(mode="json")
+
+
+def test_two_protocols_of_frozen_features_differ_in_what_the_second_one_changes() -> None:
+    lines = differences("knn-20", "knn-200", NOWHERE)
+    assert [line.split(":")[0] for line in lines] == ["facts", "hash", "name", "settings.k", "title"]
+    assert "settings.k: 20 | 200" in lines
 
 
 def test_a_run_is_shown_by_name_and_by_folder(tmp_path: Path) -> None:

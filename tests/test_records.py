@@ -20,12 +20,14 @@ from ssl_bench.records import (
     Cost,
     DatasetReference,
     EncoderReference,
+    FeaturesReference,
     FrozenProof,
     Interval,
     PretrainingReference,
     ProtocolReference,
     Record,
     Selection,
+    SolverCertificate,
     load_record,
     load_records,
     record_paths,
@@ -127,9 +129,35 @@ records = st.builds(
     intervals=st.dictionaries(
         words, built(Interval, low=numbers, high=numbers, level=numbers, resamples=counts), max_size=2
     ),
-    selection=st.none() | built(Selection, rule=words, validation_score=st.none() | numbers, trials=counts),
+    selection=st.none()
+    | built(
+        Selection,
+        rule=words,
+        validation_score=st.none() | numbers,
+        trials=counts,
+        chosen=st.dictionaries(words, json_values, max_size=2),
+        on_test=st.booleans(),
+        validation_by_tap=st.dictionaries(words, numbers, max_size=2),
+    ),
     frozen_proof=st.none()
-    | built(FrozenProof, frozen=st.booleans(), sha256_before=words, sha256_after=words),
+    | built(
+        FrozenProof,
+        frozen=st.booleans(),
+        sha256_before=words,
+        sha256_after=words,
+        evaluation_mode=st.none() | st.booleans(),
+    ),
+    certificate=st.none()
+    | built(SolverCertificate, problems=counts, largest_gap=numbers, tolerance=numbers, missed=counts),
+    features=st.none()
+    | built(
+        FeaturesReference,
+        images_per_s=st.none() | numbers,
+        wall_s=numbers,
+        reused=counts,
+        extracted=counts,
+        dimensions=st.dictionaries(words, counts, max_size=3),
+    ),
     n_evaluated=counts,
     cost=st.none() | built(Cost, **dict.fromkeys(Cost.model_fields, numbers)),
     environment=st.dictionaries(words, json_values, max_size=3),
@@ -154,6 +182,28 @@ def test_the_strategy_fills_every_field() -> None:
 
 def test_the_score_is_the_main_metric() -> None:
     assert made(metrics={"other": 1.0, "mAP": 40.0}).score == 40.0
+
+
+def test_the_order_of_taps_survives(tmp_path: Path) -> None:
+    dimensions = {"stem": 3, "layer10": 4, "layer2": 5}
+    features = FeaturesReference(images_per_s=None, wall_s=0.1, reused=3, extracted=0, dimensions=dimensions)
+    read = load_record(write_record(tmp_path, made(features=features)))
+    assert read.features is not None
+    assert list(read.features.dimensions) == list(dimensions)
+
+
+def test_records_from_before_there_were_probes_load(tmp_path: Path) -> None:
+    selection = Selection(rule="fixed")
+    proof = FrozenProof(frozen=True, sha256_before="a", sha256_after="a")
+    value = made(selection=selection, frozen_proof=proof).model_dump(mode="json")
+    for place, keys in {
+        "selection": ("chosen", "on_test", "validation_by_tap"),
+        "frozen_proof": ("evaluation_mode",),
+        "": ("certificate", "features"),
+    }.items():
+        for key in keys:
+            del (value[place] if place else value)[key]
+    assert load_record(written(tmp_path, value)) == made(selection=selection, frozen_proof=proof)
 
 
 # What is no record.

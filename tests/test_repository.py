@@ -25,7 +25,9 @@ def test_ci_runs_exactly_the_test_command_of_the_readme() -> None:
     assert (REPOSITORY / ".ci/run").read_text().splitlines()[-1] == tests
 
 
-@pytest.mark.parametrize(("kind", "folder"), [("pretrain", "pretrain"), ("transfer", "transfer")])
+@pytest.mark.parametrize(
+    ("kind", "folder"), [("pretrain", "pretrain"), ("transfer", "transfer"), ("probes", "transfer")]
+)
 def test_every_recipe_stands_in_its_folders_index(kind: str, folder: str) -> None:
     text = (REPOSITORY / folder / "README.md").read_text()
     for name in recipe_names(kind):  # type: ignore[arg-type]

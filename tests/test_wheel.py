@@ -21,14 +21,16 @@ BUILD = "import sys; from hatchling.build import build_wheel; print(build_wheel(
 ASK = """
 import json, sys
 import ssl_bench
-from ssl_bench.recipes import load_pretrain_recipe, load_protocol, recipe_names, shipped_folder
+from ssl_bench.recipes import load_pretrain_recipe, load_probe_protocol, load_protocol, recipe_names, shipped_folder
 from ssl_bench.stages.listing import listing
 from pathlib import Path
 print(json.dumps({
     "file": ssl_bench.__file__,
     "pretrain": recipe_names("pretrain"),
     "transfer": recipe_names("transfer"),
-    "loaded": [load_pretrain_recipe("rotation-mini").name, load_protocol("voc-det-frozen").name],
+    "probes": recipe_names("probes"),
+    "loaded": [load_pretrain_recipe("rotation-mini").name, load_protocol("voc-det-frozen").name,
+               load_probe_protocol("knn-20-quick").name],
     "tables": listing("tables", Path("none")),
     "published": (shipped_folder("results") / "published.csv").read_text(encoding="utf-8"),
     "torch": "torch" in sys.modules,
@@ -113,7 +115,8 @@ def test_recipes_protocols_and_tables_are_found_from_another_folder(installed: P
     assert Path(told["file"]).is_relative_to(installed), "the installed package answers, not the checkout"
     assert told["pretrain"] == recipe_names("pretrain")
     assert told["transfer"] == recipe_names("transfer")
-    assert told["loaded"] == ["rotation-mini", "voc-det-frozen"]
+    assert told["probes"] == recipe_names("probes")
+    assert told["loaded"] == ["rotation-mini", "voc-det-frozen", "knn-20-quick"]
     tables = sorted(path.stem for path in (REPOSITORY / "results" / "tables").glob("*.yaml"))
     assert [line.split()[0] for line in told["tables"]] == tables
     assert told["published"] == (REPOSITORY / "results" / "published.csv").read_text(encoding="utf-8")

@@ -23,6 +23,7 @@ from ssl_bench.commands.options import (
 from ssl_bench.errors import UserError
 
 if TYPE_CHECKING:
+    from ssl_bench.probe_schemas import ProbeProtocol
     from ssl_bench.protocol_schemas import Protocol
 
 
@@ -75,9 +76,11 @@ def transfer(
 
     Args:
         words: Settings: mode=finetune|frozen, budget=full|quick|demo, and any key of the protocol.
-        task: voc-cls, voc-det, voc-seg or inpainting; a protocol's full name (`ssl-bench ls protocols`); a YAML file.
+        task: voc-cls, voc-det, voc-seg, coco-det; on frozen features voc-svm, voc-lowshot, coco-svm, logistic, knn,
+            linear; inpainting; a protocol's full name (`ssl-bench ls protocols`); a YAML file.
         encoder: A run, an encoder file, or the word random; by default the newest finished pretraining.
-        data: A folder that holds a VOCdevkit; for inpainting photos (a folder or a zip).
+        data: A folder that holds a VOCdevkit; for logistic, knn and linear also class folders (a folder or a zip); for
+            inpainting photos.
         pool: Photos that nearest-neighbour inpainting searches.
         proposals: Boxes for Fast R-CNN: a folder with voc_2007_trainval.mat and the like, a .mat or an .npz. Without it
             selective search computes them.
@@ -87,7 +90,7 @@ def transfer(
         loose = next(word for word in words if "=" not in word)
         raise UserError(f"cannot use {loose!r}: name the task with --task, settings are key=value")
     if running.dry_run:
-        from ssl_bench.protocol_names import resolve_protocol
+        from ssl_bench.protocol_names import is_probe, resolve_probe, resolve_protocol
         from ssl_bench.recipes import (
             INPAINTING,
             INPAINTING_DEFAULT,
@@ -98,6 +101,8 @@ def transfer(
         if measures_paintings(task):
             name = INPAINTING_DEFAULT if task == INPAINTING else task
             return _print_recipe(load_inpainting_protocol(name, overrides))
+        if is_probe(task):
+            return _print_protocol(resolve_probe(task, overrides, real_data=data is not None)[0])
         return _print_protocol(resolve_protocol(task, overrides, real_data=data is not None)[0])
     from ssl_bench.recipes import measures_paintings
     from ssl_bench.stages.transfer import transfer as run
@@ -262,7 +267,7 @@ def _print_recipe(recipe: Any) -> int:
     return 0
 
 
-def _print_protocol(protocol: Protocol) -> int:
+def _print_protocol(protocol: Protocol | ProbeProtocol) -> int:
     from ssl_bench.commands.protocol_text import protocol_lines
 
     print("\n".join(protocol_lines(protocol)))

@@ -15,6 +15,7 @@ import yaml
 
 from ssl_bench.facts import ABSENT, Fact, departing, facts_of, reason_for, sources, values_of
 from ssl_bench.hashing import settings_hash
+from ssl_bench.probe_schemas import ProbeProtocol
 from ssl_bench.protocol_schemas import Protocol
 
 WIDTH = 140
@@ -132,6 +133,43 @@ PHRASES: Mapping[str, str] = {
     "settings.scale_most": "greatest random scale",
     "settings.largest_class": "share from which a crop is drawn again",
     "settings.photometric": "colours are changed at random",
+    "settings.classes": "classes that a set must have",
+    "settings.all_taps": "how every tap becomes a vector",
+    "settings.head_std": "weights of heads are N(0, this)",
+    "settings.lr_factors": "heads' learning rates, times",
+    "settings.decay_factors": "heads' weight decays, times",
+    "settings.headline": "tap that stands for the encoder",
+    "headline": "tap that stands for the encoder",
+    "features.fit": "how an image becomes a square",
+    "features.short_side": "short side before the cut",
+    "features.only": "taps that are probed, null all",
+    "features.precision": "in which the network computes",
+    "settings.costs": "costs that are compared",
+    "settings.positive_weight": "cost of positives, times",
+    "settings.folds": "folds of the cross-validation",
+    "settings.difficult": "images with difficult objects alone",
+    "settings.validation_ap": "average precision that compares costs",
+    "settings.tolerance": "distance from the optimum, at most",
+    "settings.shots": "positives of a class",
+    "settings.samples": "samples for each of these",
+    "settings.negatives": "negatives for each positive",
+    "settings.cost_chosen_on": "what chooses the cost",
+    "settings.validation": "share of train that chooses",
+    "settings.refit": "fitted again on all of train",
+    "settings.k": "neighbours that vote",
+    "settings.temperature": "a vote is exp(similarity over this)",
+}
+# The same for poolings, whose keys have names of networks and taps in them.
+POOLINGS = ("features.networks.", "settings.taps.", "settings.all_taps.")
+NETWORK_PHRASES: Mapping[str, str] = {
+    "size": "side of the input in pixels",
+    "kind": "how a map becomes a vector",
+    "kernel": "cells a side of an average",
+    "stride": "cells between two averages",
+    "padding": "zeros around the map",
+    "values": "numbers of a vector, at most",
+    "how": "averages, or a bilinear resize",
+    "side": "cells a side of the vector's map",
 }
 
 
@@ -139,10 +177,12 @@ def phrase(key: str) -> str:
     """What a key is, in a few words."""
     if key.startswith("splits."):
         return "images to learn from" if key.endswith(".train") else "images to judge on"
+    if key.startswith(POOLINGS):
+        return NETWORK_PHRASES.get(key.split(".")[-1], "")
     return PHRASES.get(key, "")
 
 
-def protocol_lines(protocol: Protocol) -> list[str]:
+def protocol_lines(protocol: Protocol | ProbeProtocol) -> list[str]:
     """Print a protocol line by line, at most `WIDTH` characters wide.
 
     Raises:
@@ -171,7 +211,7 @@ def protocol_lines(protocol: Protocol) -> list[str]:
     return lines
 
 
-def _table(protocol: Protocol, facts: Sequence[Fact]) -> list[str]:
+def _table(protocol: Protocol | ProbeProtocol, facts: Sequence[Fact]) -> list[str]:
     """One row a key, in aligned columns, and what it departs from below it."""
     values = {key: _inline(value) for key, value in values_of(protocol).items()}
     keyed = {fact.key: fact for fact in facts if fact.key is not None}
@@ -198,7 +238,7 @@ def _table(protocol: Protocol, facts: Sequence[Fact]) -> list[str]:
     return lines
 
 
-def _departure(protocol: Protocol, fact: Fact) -> list[str]:
+def _departure(protocol: Protocol | ProbeProtocol, fact: Fact) -> list[str]:
     text = f"  published: {_inline(fact.value)} ({fact.where}); {reason_for(protocol, str(fact.key))}"
     return _comment(text, "    ")
 
@@ -206,13 +246,13 @@ def _departure(protocol: Protocol, fact: Fact) -> list[str]:
 def _row(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
     """Lay the cells of one row side by side; what is too long for its cell goes on below, in comments.
 
-    A value is never broken: one longer than its column moves what stands behind it.
+    A value longer than its column moves what stands behind it; only a list longer than the page is broken.
     """
     key, value, what, source = cells
     left = f"{key:<{widths[0]}}{GAP}{value:<{widths[1]}}"
     right = widths[0] + len(GAP) + widths[1]
     if len(left) > right:
-        lines, left = [left], f"{'':<{right}}"
+        lines, left = _wrapped(left, "  "), f"{'':<{right}}"
     else:
         lines = []
     whats = textwrap.wrap(what, widths[2]) or [""]

@@ -68,14 +68,15 @@ def report(
 
 
 def ls(
-    what: tyro.conf.Positional[Literal["recipes", "protocols", "tables", "runs"]] = "runs",
+    what: tyro.conf.Positional[Literal["recipes", "protocols", "tables", "runs", "features"]] = "runs",
     *,
     runs: Path = Path("runs"),
 ) -> int:
-    """List recipes, protocols, tables, or your runs with their state and score.
+    """List recipes, protocols, tables, your runs with their state and score, or the features that are kept.
 
     Args:
-        what: What to list.
+        what: What to list. Features are those of frozen encoders, in the cache ($SSL_BENCH_CACHE,
+            ~/.cache/ssl-bench); `ssl-bench features prune` makes room there.
         runs: Folder of runs.
     """
     from ssl_bench.stages.listing import listing

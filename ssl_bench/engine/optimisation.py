@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,23 +13,62 @@ from torch import nn
 from ssl_bench.training_schemas import OptimizerSettings, ScheduleSettings
 
 
+@dataclass(frozen=True)
+class Rates:
+    """What the parameters of a layer multiply the optimiser's learning rate and weight decay by.
+
+    A layer that does not learn as the others do has them as its attribute `rates`.
+    """
+
+    lr: float = 1.0
+    decay: float = 1.0
+
+
 def build_optimizer(modules: Iterable[nn.Module], settings: OptimizerSettings) -> torch.optim.Optimizer:
     """Build the optimiser of everything trainable in `modules`; biases get their own learning rate and decay."""
+    modules = list(modules)
+    own = _own_rates(modules)
     named = [item for module in modules for item in module.named_parameters() if item[1].requires_grad]
+    by_rates: dict[Rates, list[tuple[str, nn.Parameter]]] = {}
+    for name, parameter in named:
+        by_rates.setdefault(own.get(id(parameter), Rates()), []).append((name, parameter))
+    groups = [group for rates, some in by_rates.items() for group in _groups(some, settings, rates)]
+    if settings.name == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.beta1, nesterov=settings.nesterov)
+    assert settings.beta2 is not None
+    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
+    betas = (settings.beta1, settings.beta2)
+    # One pass over the weights instead of a dozen: a tenth of the step where there are 70 million of them.
+    fused = all(parameter.device.type in ("cpu", "cuda") for _, parameter in named)
+    return kind(groups, lr=settings.lr, betas=betas, fused=fused)
+
+
+def _own_rates(modules: Iterable[nn.Module]) -> dict[int, Rates]:
+    """Map the identity of each parameter of a layer with `rates` to these."""
+    return {
+        id(parameter): rates
+        for module in modules
+        for layer in module.modules()
+        if isinstance(rates := getattr(layer, "rates", None), Rates)
+        for parameter in layer.parameters(recurse=False)
+    }
+
+
+def _groups(
+    named: Iterable[tuple[str, nn.Parameter]], settings: OptimizerSettings, rates: Rates
+) -> list[dict[str, Any]]:
+    """Part parameters of the same rates into weights, biases and scales of normalisations."""
+    named = list(named)
     biases = [parameter for name, parameter in named if name.endswith("bias")]
     others = [parameter for name, parameter in named if not name.endswith("bias")]
     scales: list[nn.Parameter] = []
     if not settings.decay_biases:
-        scales = [parameter for parameter in others if parameter.ndim == 1]  # of normalisations
+        scales = [parameter for parameter in others if parameter.ndim == 1]
         others = [parameter for parameter in others if parameter.ndim > 1]
-    decay, spared = settings.weight_decay, settings.weight_decay if settings.decay_biases else 0.0
-    groups = [
-        {
-            "params": parameters,
-            "lr": settings.lr * factor,
-            "base_lr": settings.lr * factor,
-            "weight_decay": weight_decay,
-        }
+    lr, decay = settings.lr * rates.lr, settings.weight_decay * rates.decay
+    spared = decay if settings.decay_biases else 0.0
+    return [
+        {"params": parameters, "lr": lr * factor, "base_lr": lr * factor, "weight_decay": weight_decay}
         for parameters, factor, weight_decay in (
             (others, 1.0, decay),
             (biases, settings.bias_lr_factor, spared),
@@ -35,14 +76,6 @@ def build_optimizer(modules: Iterable[nn.Module], settings: OptimizerSettings) -
         )
         if parameters
     ]
-    if settings.name == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.beta1, nesterov=settings.nesterov)
-    assert settings.beta2 is not None
-    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
-    betas = (settings.beta1, settings.beta2)
-    # One pass over the weights instead of a dozen: a tenth of the step where there are 70 million of them.
-    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in others + biases)
-    return kind(groups, lr=settings.lr, betas=betas, fused=fused)
 
 
 def lr_factor(step: int, schedule: ScheduleSettings) -> float:

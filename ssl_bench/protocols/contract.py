@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from ssl_bench.engine.loading import Batch, Samples
 from ssl_bench.errors import UserError, unknown
 from ssl_bench.metrics.bootstrap import LEVEL, percentile_interval
 from ssl_bench.protocol_schemas import Protocol as ProtocolSettings
-from ssl_bench.records import Interval
+from ssl_bench.records import Interval, Selection
 
 # What a protocol's `batch_norm` does to a trunk that is fine-tuned.
 NORMS: dict[str, Callable[[nn.Module], None]] = {
@@ -55,6 +55,10 @@ class Model(nn.Module):
         """Predict a test batch, one prediction an image; called in evaluation mode and fp32."""
         raise AssertionError("a model implements predict")
 
+    def validate(self, batch: Batch) -> list[Prediction]:
+        """Say of images held out of train what a choice needs; as `predict`, for models that choose."""
+        raise AssertionError("a model that chooses implements validate")
+
 
 class Judge(Protocol):
     """One way of judging, for all protocols of its kind."""
@@ -81,6 +85,30 @@ class Judge(Protocol):
         protocol: ProtocolSettings,
         limit: int | None,
     ) -> Scores: ...
+
+
+@runtime_checkable
+class Chooses(Protocol):
+    """A judge that may hold out a part of train and choose on it; the stage asks before it predicts test images."""
+
+    def validation_samples(
+        self, devkit: ImageSet, split: str, protocol: ProtocolSettings, limit: int | None
+    ) -> Samples | None:
+        """Open what `train_samples` of the same arguments leaves out; None where nothing is chosen."""
+        ...
+
+    def choose(
+        self, model: Model, predictions: Sequence[Prediction], samples: Any, protocol: ProtocolSettings
+    ) -> Selection:
+        """Fix the model's choice by what it says of `validation_samples`."""
+        ...
+
+
+@runtime_checkable
+class NamesItsMetric(Protocol):
+    """A judge whose main metric follows from what kind of labels a set has."""
+
+    def main_metric(self, devkit: ImageSet, protocol: ProtocolSettings) -> str: ...
 
 
 class Trunk(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +30,7 @@ def load_predictions(folder: Path) -> list[Prediction]:
     Raises:
         UserError: The file is missing or broken.
     """
-    path = folder / PREDICTIONS_FILE
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read ({error}). Run the transfer again.") from error
+    arrays = load_arrays(folder)
     names = [name for name in arrays if not name.endswith(".shape")]
     predictions: list[Prediction] = [{} for _ in range(len(arrays[f"{names[0]}.shape"]))]
     for name in names:
@@ -46,3 +41,22 @@ def load_predictions(folder: Path) -> list[Prediction]:
         ):
             prediction[name] = part.reshape(shape)
     return predictions
+
+
+def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write predictions that are arrays over all images already, by name."""
+    write_atomically(folder / PREDICTIONS_FILE, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
+
+
+def load_arrays(folder: Path) -> dict[str, np.ndarray]:
+    """Read arrays by name, as they were written.
+
+    Raises:
+        UserError: The file is missing or broken.
+    """
+    path = folder / PREDICTIONS_FILE
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read ({error}). Run the transfer again.") from error

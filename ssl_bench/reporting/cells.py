@@ -8,10 +8,11 @@ single pretraining seed, or none is known, n counts transfer seeds, and a note s
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ssl_bench.reporting.selection import Entry, created_at, first_line, most_common
+from ssl_bench.reporting.selection import CHOSEN, Entry, created_at, first_line, most_common
 from ssl_bench.reporting.table import Cell
 
 PRETRAINING = "pretraining"  # what n counts the seeds of
@@ -42,13 +43,13 @@ def sort_runs(entries: Sequence[Entry]) -> Runs:
     if not entries:
         return runs
     tap = most_common(entries, _tap)
-    other = sorted(entry.record.run for entry in entries if _tap(entry) != tap)
+    fitting = [entry for entry in entries if _tap(entry) == tap or (tap == CHOSEN and not entry.done)]
+    other = sorted(entry.record.run for entry in entries if entry not in fitting)
     if other:
         runs.notes.append(f"Judged at the tap {tap}; not averaged in, at another tap: {', '.join(other)}.")
     places: dict[Hashable, list[Entry]] = {}
-    for entry in entries:
-        if _tap(entry) == tap:
-            places.setdefault(_seeds(entry), []).append(entry)
+    for entry in fitting:
+        places.setdefault(_seeds(entry), []).append(entry)
     for seeds in sorted(places, key=str):
         same = sorted(places[seeds], key=lambda entry: (created_at(entry.record), entry.record.run))
         done = [entry for entry in same if entry.done]
@@ -61,7 +62,27 @@ def sort_runs(entries: Sequence[Entry]) -> Runs:
             newest = done[-1].record.run
             runs.notes.append(f"The newest of {len(done)} runs with the same seeds, {newest}; not {older}.")
     runs.notes += [f"{entry.record.run} failed: {first_line(entry.record.error)}" for entry in runs.failed]
+    runs.notes += _selection_notes(runs.done)
     return runs
+
+
+def _selection_notes(done: Sequence[Entry]) -> list[str]:
+    """Say at which taps runs chose to be judged, and where the test split chose anything."""
+    chose = [entry for entry in done if entry.tap == CHOSEN]
+    taps = Counter(entry.headline_tap for entry in chose)
+    best = all(entry.validated.get(entry.headline_tap) == max(entry.validated.values()) for entry in chose)
+    notes = []
+    if len(taps) == 1 and best:
+        notes.append(f"At the tap {next(iter(taps))}, the best one on held-out training images.")
+    elif len(taps) > 1:
+        counted = ", ".join(f"{tap} ({count} of {len(done)} runs)" for tap, count in sorted(taps.items()))
+        notes.append(f"Each run at its best tap on held-out training images: {counted}.")
+    peeked = sorted(
+        entry.record.run for entry in done if entry.record.selection and entry.record.selection.on_test
+    )
+    if peeked:
+        notes.append(f"Chosen on the test split, and therefore too high: {', '.join(peeked)}.")
+    return notes
 
 
 def measured_cell(column: str, runs: Runs) -> Cell:
@@ -121,7 +142,7 @@ def with_expectation(
 
 
 def _tap(entry: Entry) -> str:
-    return entry.encoder.tap
+    return entry.tap
 
 
 def _seeds(entry: Entry) -> tuple[int | None, int]:

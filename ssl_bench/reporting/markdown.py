@@ -15,14 +15,11 @@ def to_markdown(table: Table) -> str:
     marks = table.marks()
     heads = [escaped(heading.text) for heading in (*table.information, *table.columns)]
     grids = [[_line(table, row, marks) for row in block.rows] for block in table.blocks]
-    widths = [
-        max(3, *(_width(line[index]) for grid in grids for line in grid), _width(head))
-        for index, head in enumerate(heads)
-    ]
+    widths = column_widths(heads, grids)
     parts = [f"## {escaped(table.title)}"] + ([escaped(table.caption)] if table.caption else [])
     for block, grid in zip(table.blocks, grids, strict=True):
         parts.append(f"### {escaped(block.title)}")
-        parts.append(_pipe_table(heads, grid, widths, len(table.information)) if grid else "(no rows)")
+        parts.append(pipe_table(heads, grid, widths, len(table.information)) if grid else "(no rows)")
     notes = [f"- [{mark}] {escaped(note)}" for note, mark in marks.items()]
     notes += [f"- {escaped(note)}" for note in table.plain_notes()]
     return "\n\n".join([*parts, "\n".join(notes)]).rstrip() + "\n"
@@ -49,8 +46,16 @@ def _marks(notes: tuple[str, ...], marks: dict[str, str]) -> str:
     return "".join(f" [{marks[note]}]" for note in dict.fromkeys(notes))
 
 
-def _pipe_table(heads: list[str], grid: list[list[str]], widths: list[int], n_words: int) -> str:
-    """Words stand left, numbers right."""
+def column_widths(heads: list[str], grids: list[list[list[str]]]) -> list[int]:
+    """Find for each column the width that its head and all its texts need."""
+    return [
+        max(3, *(_width(line[index]) for grid in grids for line in grid), _width(head))
+        for index, head in enumerate(heads)
+    ]
+
+
+def pipe_table(heads: list[str], grid: list[list[str]], widths: list[int], n_words: int) -> str:
+    """Lay texts out in aligned columns: words (the first `n_words` columns) stand left, numbers right."""
 
     def line(texts: list[str]) -> str:
         padded = [

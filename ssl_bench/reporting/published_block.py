@@ -54,20 +54,27 @@ def checked_selection(published: pd.DataFrame, selector: PublishedSelector) -> p
         UserError: The table, or the task, metric, protocol or setting within it, is not known.
     """
     lines = published
-    for name, value in selector.model_dump(exclude_none=True).items():
+    for name, values in _wanted(selector).items():
         known = set(lines[name])
-        if value not in known:
-            raise UserError(f"published numbers: {unknown(name, value, known)}")
-        lines = lines[lines[name] == value]
+        for value in values:
+            if value not in known:
+                raise UserError(f"published numbers: {unknown(name, value, known)}")
+        lines = lines[lines[name].isin(values)]
     return lines
+
+
+def _wanted(selector: PublishedSelector) -> dict[str, tuple[str, ...]]:
+    """List the allowed values of each field that the selector names."""
+    fields = selector.model_dump(exclude_none=True)
+    return {name: (value,) if isinstance(value, str) else tuple(value) for name, value in fields.items()}
 
 
 def _lines(published: pd.DataFrame, column: ColumnDefinition, method: str) -> pd.DataFrame:
     if column.published is None:
         return published.iloc[:0]
     lines = published[published["method"] == method]
-    for name, value in column.published.model_dump(exclude_none=True).items():
-        lines = lines[lines[name] == value]
+    for name, values in _wanted(column.published).items():
+        lines = lines[lines[name].isin(values)]
     return lines
 
 

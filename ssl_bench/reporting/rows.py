@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ssl_bench.records import EncoderReference
 from ssl_bench.reporting.durations import humanised
 from ssl_bench.reporting.selection import Entry
 from ssl_bench.reporting.table import MISSING
@@ -61,9 +62,9 @@ class EncoderRow:
         return statistics.fmean(times.values()) if times else None
 
 
-def row_key(entry: Entry) -> RowKey:
-    """Find the row of an entry within its block."""
-    encoder, learned = entry.encoder, entry.encoder.pretraining
+def row_key(encoder: EncoderReference) -> RowKey:
+    """Find the row of an encoder within its block."""
+    learned = encoder.pretraining
     from_file = learned is None and encoder.source == "file"
     return RowKey(
         method=encoder.method,
@@ -81,7 +82,7 @@ def encoder_rows(definition: TableDefinition, entries: Sequence[Entry]) -> list[
     """Sort the entries of a block into rows, in the order of the definition."""
     by_key: dict[RowKey, list[Entry]] = {}
     for entry in entries:
-        by_key.setdefault(row_key(entry), []).append(entry)
+        by_key.setdefault(row_key(entry.encoder), []).append(entry)
     place = {row.method: number for number, row in enumerate(definition.rows)}
     rows = [EncoderRow(key, definition.rows[place[key.method]], tuple(by_key[key])) for key in by_key]
     return sorted(rows, key=lambda row: (place[row.key.method], row.changes, tuple(vars(row.key).values())))

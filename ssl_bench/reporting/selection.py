@@ -18,9 +18,11 @@ from ssl_bench.errors import UserError
 from ssl_bench.protocol_names import BUDGETS
 from ssl_bench.records import DatasetReference, EncoderReference, ProtocolReference, Record
 from ssl_bench.reporting.table_definition import ColumnDefinition, TableDefinition
+from ssl_bench.reporting.tap_metrics import headline_tap
 
 PASCAL_VOC = "PASCAL VOC"
 VOC_SETS = ("VOC2007", "VOC2012", "SBD")  # SBD is masks for more of VOC's images
+CHOSEN = "chosen by validation"  # in the place of a tap that each run chose for itself
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,23 @@ class Entry:
         return self.record.metrics[metric_name(self.column, self.record)]
 
     @property
+    def tap(self) -> str:
+        """The tap that the number is of; CHOSEN where the run itself compared taps on held-out images."""
+        if self.column.tap is not None:
+            return self.column.tap
+        return CHOSEN if len(self.validated) > 1 else self.headline_tap
+
+    @property
+    def validated(self) -> dict[str, float]:
+        """What each tap did on images that were held out of train; nothing where no taps were compared."""
+        return self.record.selection.validation_by_tap if self.record.selection is not None else {}
+
+    @property
+    def headline_tap(self) -> str:
+        """The tap of the record's main metric."""
+        return headline_tap(self.record) or self.encoder.tap
+
+    @property
     def block(self) -> BlockKey:
         """The block in which the entry stands."""
         return BlockKey(self.dataset.synthetic, family(self.dataset.name), self.budget)
@@ -81,10 +100,13 @@ class Chosen:
         self.left_out.setdefault((column.title, reason), []).append(run)
 
     def notes(self) -> list[str]:
-        """Phrase one note for each column and reason, in order."""
+        """Phrase one note for each reason and its runs, in order of the columns that they do not enter."""
+        columns: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for (title, reason), runs in sorted(self.left_out.items()):
+            columns.setdefault((reason, tuple(sorted(runs))), []).append(title)
         return [
-            f"Not in {title}: {', '.join(sorted(runs))} ({reason})."
-            for (title, reason), runs in sorted(self.left_out.items())
+            f"Not in {', '.join(titles)}: {', '.join(runs)} ({reason})."
+            for (reason, runs), titles in columns.items()
         ]
 
 
@@ -94,8 +116,9 @@ def family(dataset: str) -> str:
 
 
 def metric_name(column: ColumnDefinition, record: Record) -> str:
-    """Name the metric that a column shows of a record."""
-    return column.metric or record.main_metric
+    """Name the metric that a column shows of a record; a tap's is called "METRIC TAP"."""
+    name = column.metric or record.main_metric
+    return name if column.tap is None else f"{name} {column.tap}"
 
 
 def created_at(record: Record) -> datetime:

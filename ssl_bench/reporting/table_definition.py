@@ -26,9 +26,12 @@ class _Part(BaseModel):
 
 
 class PublishedSelector(_Part):
-    """Which lines of published.csv belong to a column; protocol and setting only where needed."""
+    """Which lines of published.csv belong to a column; protocol and setting only where needed.
 
-    table: str
+    `table` may be several: one column of numbers that were printed in different places.
+    """
+
+    table: str | tuple[str, ...]
     task: str
     metric: str
     protocol: str | None = None
@@ -38,6 +41,7 @@ class PublishedSelector(_Part):
 class ColumnDefinition(_Part):
     """A task, judged in one mode. `metric` null takes each record's main metric.
 
+    `tap` takes the number of that tap of a frozen network ("METRIC TAP" of the record); null takes the headline.
     `protocols` names the protocols that the column may show, one a budget; null takes any of the task and mode.
     """
 
@@ -47,6 +51,7 @@ class ColumnDefinition(_Part):
     task: str
     mode: str
     metric: str | None
+    tap: Text | None = None
     protocols: tuple[str, ...] | None = None
     published: PublishedSelector | None
 

@@ -1,24 +1,29 @@
-"""Opening what a protocol is run on: one VOC, several sets together, COCO, and boxes proposed for their images."""
+"""Opening what a protocol is run on: one VOC, several sets together, COCO, class folders; and proposed boxes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssl_bench.data.class_folder_set import CLASS_FOLDERS, ClassFolderSet
 from ssl_bench.data.image_sets import CombinedSet, ImageSet, find_image_sets, fingerprint
 from ssl_bench.data.voc import VocDevkit
 from ssl_bench.data.voc_official import dataset_name
 from ssl_bench.errors import UserError
+from ssl_bench.probe_schemas import ProbeProtocol
 from ssl_bench.progress import counted, say, say_once
-from ssl_bench.protocol_schemas import Protocol, SplitSettings
+from ssl_bench.protocol_schemas import Protocol
 from ssl_bench.protocols.region_samples import ProposedSet
 from ssl_bench.recipes import load_protocol, recipe_names
 from ssl_bench.records import ProposalsReference
 from ssl_bench.region_schemas import GivenProposals, RegionDetectionSettings
 from ssl_bench.stages.datasets import MINIVOC, cache_folder, minivoc
 from ssl_bench.stages.proposals import coverage, proposals_for
+from ssl_bench.training_schemas import SplitSettings
 
 TOGETHER = "+"
+
+Judging = Protocol | ProbeProtocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +39,7 @@ class TransferData:
 
 
 def transfer_data(
-    protocol: Protocol,
+    protocol: Judging,
     root: Path | None,
     *,
     proposals: Path | None = None,
@@ -47,7 +52,7 @@ def transfer_data(
     its parts.
 
     Args:
-        root: A folder with a VOCdevkit, SBD, COCO; None for MiniVOC.
+        root: A folder with a VOCdevkit, SBD, COCO; class folders or a zip of them; None for MiniVOC.
         proposals: Boxes for a protocol that is given them; None to compute them.
 
     Raises:
@@ -66,7 +71,7 @@ def transfer_data(
         key, found = MINIVOC, minivoc()
         chosen: ImageSet = found
     else:
-        sets = find_image_sets(root)
+        sets = _sets_at(root, protocol)
         key = _first_that_is_there(protocol, sets, root)
         parts = {name: sets[name] for name in key.split(TOGETHER)}
         chosen = CombinedSet(parts) if len(parts) > 1 else parts[key]
@@ -83,7 +88,19 @@ def transfer_data(
     return _with_proposals(data, protocol, proposals, limit, workers)
 
 
-def _first_that_is_there(protocol: Protocol, sets: dict[str, ImageSet], root: Path) -> str:
+def _sets_at(root: Path, protocol: Judging) -> dict[str, ImageSet]:
+    """The sets at a place; class folders are looked for where a protocol takes them and there is nothing else."""
+    try:
+        return find_image_sets(root)
+    except UserError:
+        if CLASS_FOLDERS not in protocol.splits or not root.exists():
+            raise
+    found = ClassFolderSet(root)
+    found.folders(protocol.splits[CLASS_FOLDERS].train)  # what is wrong with them is said here
+    return {CLASS_FOLDERS: found}
+
+
+def _first_that_is_there(protocol: Judging, sets: dict[str, ImageSet], root: Path) -> str:
     usable = [key for key in protocol.splits if all(part in sets for part in key.split(TOGETHER))]
     if usable:
         return usable[0]
@@ -101,14 +118,15 @@ def _first_that_is_there(protocol: Protocol, sets: dict[str, ImageSet], root: Pa
     )
 
 
-def _runs_on(other: Protocol, wanted: Protocol, sets: dict[str, ImageSet]) -> bool:
+def _runs_on(other: Judging, wanted: Judging, sets: dict[str, ImageSet]) -> bool:
     fits = any(all(part in sets for part in key.split(TOGETHER)) for key in other.splits)
     return fits and (other.task, other.mode) == (wanted.task, wanted.mode)
 
 
-def _quick_form_of(protocol: Protocol) -> str:
+def _quick_form_of(protocol: Judging) -> str:
     quick = f"{protocol.name}-quick"
-    return f", or try the short form with budget=quick ({quick})" if quick in recipe_names("transfer") else ""
+    known = {*recipe_names("transfer"), *recipe_names("probes")}
+    return f", or try the short form with budget=quick ({quick})" if quick in known else ""
 
 
 def _parts(chosen: ImageSet) -> list[ImageSet]:
@@ -121,7 +139,7 @@ def _called(part: ImageSet) -> str:
 
 def _with_proposals(
     data: TransferData,
-    protocol: Protocol,
+    protocol: Judging,
     given: Path | None,
     limit: int | None,
     workers: int | None,

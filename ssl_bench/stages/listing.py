@@ -11,12 +11,14 @@ import yaml
 from ssl_bench.errors import UserError, nearest
 from ssl_bench.facts import departing, facts_of, reason_for
 from ssl_bench.hashing import settings_hash
+from ssl_bench.probe_schemas import ProbeProtocol
 from ssl_bench.protocol_schemas import InpaintingProtocol, Protocol
 from ssl_bench.recipes import (
     Kind,
     dotted_keys,
     load_inpainting_protocol,
     load_pretrain_recipe,
+    load_probe_protocol,
     load_protocol,
     read_yaml,
     recipe_names,
@@ -24,17 +26,20 @@ from ssl_bench.recipes import (
 )
 from ssl_bench.records import FAILURE_FILE, RESULT_FILE, load_record
 from ssl_bench.runs import DONE_FILE, IDENTITY_FILE
+from ssl_bench.stages.datasets import cache_folder
+from ssl_bench.stages.feature_listing import feature_lines
 
 
 def listing(what: str, runs: Path) -> list[str]:
-    """List recipes, protocols, tables or runs, one line each."""
+    """List recipes, protocols, tables, runs or kept features, one line each."""
     if what == "recipes":
         found = [(name, load_pretrain_recipe(name)) for name in recipe_names("pretrain")]
         return [f"{name:32} {settings_hash(r)}  {r.title}: {r.description}" for name, r in found]
     if what == "protocols":
-        protocols: list[Protocol | InpaintingProtocol] = [
+        protocols: list[Protocol | InpaintingProtocol | ProbeProtocol] = [
             *(load_protocol(name) for name in recipe_names("transfer")),
             *(load_inpainting_protocol(name) for name in recipe_names("inpainting")),
+            *(load_probe_protocol(name) for name in recipe_names("probes")),
         ]
         width = max(len(p.name) for p in protocols)
         return [f"{p.name:{width}} v{p.version} {settings_hash(p)}  {p.title}" for p in protocols]
@@ -43,6 +48,8 @@ def listing(what: str, runs: Path) -> list[str]:
         return [
             f"{path.stem:24} {read_yaml(path).get('title', '')}" for path in sorted(folder.glob("*.yaml"))
         ]
+    if what == "features":
+        return feature_lines(cache_folder() / "features")
     folders = sorted(path.parent for path in runs.glob(f"*/{IDENTITY_FILE}"))
     return [_run_line(folder) for folder in folders] or [f"no runs in {runs}"]
 
@@ -73,7 +80,10 @@ def _content(name: str, runs: Path) -> dict[str, Any]:
     if name in recipe_names("inpainting"):
         measure = load_inpainting_protocol(name)
         return {**measure.model_dump(mode="json"), "hash": settings_hash(measure)}
-    kinds: tuple[Kind, ...] = ("pretrain", "transfer", "inpainting")
+    if name in recipe_names("probes"):
+        probe = load_probe_protocol(name)
+        return {**probe.model_dump(mode="json"), "hash": settings_hash(probe)}
+    kinds: tuple[Kind, ...] = ("pretrain", "transfer", "inpainting", "probes")
     shipped = [name for kind in kinds for name in recipe_names(kind)]
     known = [*shipped, *(path.name for path in runs.glob("*"))]
     raise UserError(
@@ -104,12 +114,13 @@ def described(name: str, runs: Path) -> str:
     """Print everything behind a name as YAML; behind a protocol, in comments, the published facts that it follows."""
     content = yaml.safe_dump(_content(name, runs), sort_keys=False, allow_unicode=True)
     is_run = any((folder / IDENTITY_FILE).exists() for folder in (Path(name), runs / name))
-    if is_run or name not in recipe_names("transfer"):
+    if is_run or name not in (*recipe_names("transfer"), *recipe_names("probes")):
         return content
-    return content + "".join(f"# {line}\n" for line in _fact_lines(load_protocol(name)))
+    protocol = load_protocol(name) if name in recipe_names("transfer") else load_probe_protocol(name)
+    return content + "".join(f"# {line}\n" for line in _fact_lines(protocol))
 
 
-def _fact_lines(protocol: Protocol) -> list[str]:
+def _fact_lines(protocol: Protocol | ProbeProtocol) -> list[str]:
     """Say what a protocol's sources say, one fact a line, and why it does not follow where it does not."""
     other = {fact.key: value for fact, value in departing(protocol)}
     lines = []

@@ -11,16 +11,25 @@ from pathlib import Path
 from ssl_bench.data.voc import find_devkits
 from ssl_bench.engine.training import Interrupted
 from ssl_bench.errors import UserError, unknown
+from ssl_bench.probe_schemas import PROBE_KINDS
 from ssl_bench.progress import clock, say
 from ssl_bench.protocol_names import BUDGETS
 from ssl_bench.recipes import INPAINTING_DEFAULT, measures_paintings
-from ssl_bench.reporting.table_definition import RowDefinition, TableDefinition, find_definition
+from ssl_bench.reporting.table_definition import (
+    ColumnDefinition,
+    RowDefinition,
+    TableDefinition,
+    find_definition,
+)
 from ssl_bench.runs import default_runs_folder
 from ssl_bench.stages.pretraining import pretrain
 from ssl_bench.stages.transfer import transfer
 
 SCALES = ("demo", "mini", "small", "paper")
 NEIGHBOURS = "nn:"
+# Frozen features may be judged on class folders where a class an image is enough.
+ANY_IMAGES = ("logistic", "knn", "linear")
+PROBES = (*PROBE_KINDS, "linear")
 
 
 @dataclass
@@ -60,13 +69,21 @@ class SuitePlan:
                 if recipe
                 else row.encoder or "random"
             )
-            tasks = ", ".join(
-                dict.fromkeys(f"{column.task} mode={column.mode}" for column in self.definition.columns)
-            )
+            tasks = ", ".join(" ".join(job) for job in self.jobs())
             described.append(
                 f"  {row.title}: {learned}; then {tasks} on {self.data or 'MiniVOC (synthetic)'}"
             )
         return described
+
+    def jobs(self) -> list[tuple[str, ...]]:
+        """List what every row is judged by, each once: a task with its mode, or the name of a probe's protocol.
+
+        Several columns may show one job's numbers, as those of a probe's taps do.
+
+        Raises:
+            UserError: A column has no protocol of the plan's budget.
+        """
+        return list(dict.fromkeys(_job(column, self.budget) for column in self.definition.columns))
 
     def recipe(self, row: RowDefinition) -> str | None:
         """Name the row's pretraining recipe at the plan's scale, or None where nothing is learned."""
@@ -85,6 +102,18 @@ class SuitePlan:
         learned = next((row for row in self.definition.rows if row.recipes is not None), None)
         recipe = self.recipe(learned) if learned is not None else None
         return f"random:{recipe}" if recipe else "random"
+
+
+def _job(column: ColumnDefinition, budget: str) -> tuple[str, ...]:
+    """Say what makes a column's numbers, as the words of a transfer without its budget."""
+    if column.task not in PROBES or column.protocols is None:
+        return column.task, f"mode={column.mode}"
+    for name in column.protocols:
+        if next((short for short in BUDGETS[1:] if name.endswith(f"-{short}")), BUDGETS[0]) == budget:
+            return (name,)
+    raise UserError(
+        f"column {column.title!r} has no protocol of budget {budget}, only {', '.join(column.protocols)}"
+    )
 
 
 def plan_suite(
@@ -145,9 +174,12 @@ def plan_suite(
                 "say whose labels the supervised control may see: --labelled CLASS_FOLDERS_OR_ZIP, "
                 "or leave the row out with --rows"
             )
-        if any(not measures_paintings(column.task) for column in definition.columns):
+        if any(
+            not measures_paintings(column.task) and column.task not in ANY_IMAGES
+            for column in definition.columns
+        ):
             find_devkits(Path(data))
-    return SuitePlan(
+    plan = SuitePlan(
         definition=definition,
         rows=chosen,
         scale=scale,
@@ -163,6 +195,8 @@ def plan_suite(
         limit=limit,
         workers=workers,
     )
+    plan.jobs()  # a column without a protocol of this budget is said now
+    return plan
 
 
 def _has(row: RowDefinition, scale: str) -> bool:
@@ -226,13 +260,13 @@ def _run_row(
 
     if recipe is not None and not attempt(f"{row.title}, seed {seed}: pretraining", learn, report):
         return
-    for task, mode in dict.fromkeys((column.task, column.mode) for column in plan.definition.columns):
+    for task, *mode in plan.jobs():
 
-        def judge(task: str = task, mode: str = mode) -> None:
+        def judge(task: str = task, mode: list[str] = mode) -> None:
             paintings = measures_paintings(task)
             transfer(
                 INPAINTING_DEFAULT if paintings else task,
-                [] if paintings else [f"mode={mode}", f"budget={plan.budget}"],
+                [] if paintings or not mode else [*mode, f"budget={plan.budget}"],
                 encoder=encoder[0],
                 data=plan.data,
                 pool=plan.unlabelled if encoder[0].startswith("nn") else None,

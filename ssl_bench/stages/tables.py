@@ -7,9 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssl_bench.errors import UserError
+from ssl_bench.probe_schemas import ProbeProtocol
 from ssl_bench.progress import say
 from ssl_bench.protocol_schemas import InpaintingProtocol, Protocol
-from ssl_bench.recipes import load_inpainting_protocol, load_protocol, recipe_names, shipped_folder
+from ssl_bench.recipes import (
+    load_inpainting_protocol,
+    load_probe_protocol,
+    load_protocol,
+    recipe_names,
+    shipped_folder,
+)
 from ssl_bench.records import ProtocolReference, Record, load_records
 from ssl_bench.reporting.build import build_table
 from ssl_bench.reporting.csv_table import to_csv
@@ -28,9 +35,10 @@ REPORT_FOLDER = Path("report")
 
 def shipped_protocols() -> list[ProtocolReference]:
     """Describe every protocol as it is shipped now."""
-    protocols: list[Protocol | InpaintingProtocol] = [
+    protocols: list[Protocol | InpaintingProtocol | ProbeProtocol] = [
         *(load_protocol(name) for name in recipe_names("transfer")),
         *(load_inpainting_protocol(name) for name in recipe_names("inpainting")),
+        *(load_probe_protocol(name) for name in recipe_names("probes")),
     ]
     return [ProtocolReference.of(protocol) for protocol in protocols]
 

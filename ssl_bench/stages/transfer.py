@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ import torch
 from ssl_bench.encoders.batch_norm import synchronised
 from ssl_bench.encoders.contract import weights_hash
 from ssl_bench.engine.checkpoints import Checkpoints
-from ssl_bench.engine.loading import default_workers, evaluation_batches, to_device, training_batches
+from ssl_bench.engine.loading import Batch, default_workers, training_batches
 from ssl_bench.engine.processes import Processes
 from ssl_bench.engine.training import Interrupted, Player, TrainingReport, train
 from ssl_bench.environment import environment, peak_memory_mb
 from ssl_bench.errors import UserError
 from ssl_bench.hashing import settings_hash
-from ssl_bench.progress import progress, say
-from ssl_bench.protocol_names import resolve_protocol
+from ssl_bench.progress import say
+from ssl_bench.protocol_names import is_probe, resolve_protocol
 from ssl_bench.protocol_schemas import Protocol
-from ssl_bench.protocols.contract import Judge, Model, Prediction, Scores
+from ssl_bench.protocols.contract import Chooses, Judge, Model, NamesItsMetric, Prediction, Scores
 from ssl_bench.protocols.predictions import load_predictions, save_predictions
 from ssl_bench.protocols.registry import JUDGES
 from ssl_bench.recipes import measures_paintings
@@ -40,7 +40,10 @@ from ssl_bench.records import (
 from ssl_bench.runs import RunFolder, default_runs_folder, run_name
 from ssl_bench.stages.encoders import NamedEncoder, named_encoder
 from ssl_bench.stages.judging_data import TransferData, transfer_data
+from ssl_bench.stages.overlaps import overlap_of_transfer
 from ssl_bench.stages.paintings import judge_paintings
+from ssl_bench.stages.predicting import predict_in_order
+from ssl_bench.stages.probing import judge_by_probe
 
 FIXED_SCHEDULE = "fixed schedule, nothing chosen"
 
@@ -63,10 +66,11 @@ def transfer(
     """Judge an encoder; a run that is done returns its record, an unfinished one goes on.
 
     Args:
-        task: voc-cls, voc-det, voc-seg or inpainting; a protocol's full name; or a YAML file.
+        task: A short name (voc-cls, voc-det, voc-seg, coco-det, voc-svm, voc-lowshot, coco-svm, logistic, knn, linear,
+            inpainting), a protocol's full name, or a YAML file.
         overrides: mode=finetune|frozen, budget=full|quick|demo, and changes as "key.sub=value".
         encoder: A run, an encoder file, or "random"; the newest finished pretraining by default.
-        data: A folder with a VOCdevkit (photos for inpainting); MiniVOC by default.
+        data: A folder with a VOCdevkit (class folders for linear, photos for inpainting); MiniVOC by default.
         pool: Photos that nearest-neighbour inpainting searches.
         proposals: Boxes for Fast R-CNN, a file or a folder; computed by selective search by default.
         out: The folder of runs.
@@ -79,21 +83,16 @@ def transfer(
     Raises:
         UserError: What a user can get wrong.
     """
+    shared: dict[str, Any] = {"encoder": encoder, "data": data, "out": out, "name": name, "seed": seed}
+    shared |= {"device": device, "limit": limit}
     if measures_paintings(task):
-        return judge_paintings(
-            task,
-            overrides,
-            encoder=encoder,
-            data=data,
-            pool=pool,
-            out=out,
-            name=name,
-            seed=seed,
-            device=device,
-            limit=limit,
-        )
+        return judge_paintings(task, overrides, pool=pool, **shared)
     if pool is not None:
         raise UserError("--pool belongs to --task inpainting")
+    if is_probe(task):
+        if proposals is not None:
+            raise UserError(f"--proposals: {task} judges whole images and needs none; leave it out")
+        return judge_by_probe(task, overrides, workers=workers, **shared)
     protocol, changed = resolve_protocol(task, overrides, real_data=data is not None)
     runs = Path(out or default_runs_folder())
     subject = named_encoder(encoder, runs=runs, seed=seed)
@@ -137,14 +136,6 @@ def transfer(
     return record
 
 
-def interval_words(record: Record) -> str:
-    """Phrase the main metric's interval, if there is one."""
-    interval = record.intervals.get(record.main_metric)
-    if interval is None:
-        return ""
-    return f" ({interval.level:.0%} of resampled test images: {interval.low:.2f} to {interval.high:.2f})"
-
-
 class _Job:
     """One transfer: what is judged, on what, how; and the steps of doing it."""
 
@@ -165,6 +156,9 @@ class _Job:
         self.workers = default_workers() if workers is None else workers
         self.judge: Judge = JUDGES[protocol.settings.kind]
         self.environment = environment(str(processes.device))
+        self.main_metric = protocol.main_metric
+        if isinstance(self.judge, NamesItsMetric):
+            self.main_metric = self.judge.main_metric(found.devkit, protocol)
 
     def samples(self) -> tuple[Any, Any]:
         """Open both splits; what is missing is said here, before anything is trained."""
@@ -194,10 +188,12 @@ class _Job:
         if self.processes.device.type == "cuda":
             synchronised(model)
         report = self._fit(model, train_set)
+        evaluating = not any(layer.training for layer in self.subject.encoder.modules())
+        selection = self._select(model)
         predicting = time.monotonic()
-        predictions = self._predict(model, test_set)
+        predictions = self._predict(model, model.predict, test_set, "predict")
         predict_s = time.monotonic() - predicting
-        proof = self._proof(model, before)
+        proof = self._proof(before, evaluating)
         if self.processes.is_main:
             save_predictions(self.folder.path, predictions)
             scores = self._score(load_predictions(self.folder.path))
@@ -208,11 +204,11 @@ class _Job:
                 train_images_per_s=round(report.images_per_s, 2),
                 peak_memory_mb=round(peak_memory_mb(), 1),
             )
-            record = self._record(scores, proof, cost, len(train_set), len(test_set))
+            record = self._record(scores, selection, proof, cost, len(train_set), len(test_set))
             write_record(self.folder.path, record)
             self._checkpoints().clear()
             self.folder.finish()
-            say(f"{self.folder.path.name}: {record.main_metric} {record.score:.2f} %{interval_words(record)}")
+            say(f"{self.folder.path.name}: {record.main_metric} {record.score:.2f} %{record.interval_words}")
         self.processes.accelerator.wait_for_everyone()
         return load_record(self.folder.path / RESULT_FILE)
 
@@ -251,40 +247,47 @@ class _Job:
             log=self.folder.log,
         )
 
-    @torch.inference_mode()
-    def _predict(self, model: Model, test_set: Any) -> list[Prediction]:
-        """Predict every test image once, in fp32, whatever the number of processes."""
+    def _select(self, model: Model) -> Selection:
+        """Let a judge that chooses do so, on what it held out of train."""
+        judge, data = self.judge, self.found
+        if isinstance(judge, Chooses):
+            held_out = judge.validation_samples(data.devkit, data.splits.train, self.protocol, self.limit)
+            if held_out is not None:
+                found = self._predict(model, model.validate, held_out, "validate")
+                return judge.choose(model, found, held_out, self.protocol)
+        return Selection(rule=FIXED_SCHEDULE)
+
+    def _predict(
+        self, model: Model, predict: Callable[[Batch], list[Prediction]], samples: Any, what: str
+    ) -> list[Prediction]:
         model.eval()
-        batches = evaluation_batches(
-            test_set,
+        return predict_in_order(
+            predict,
+            samples,
             batch_size=self.judge.test_batch_size,
             seed=self.seed,
             workers=self.workers,
-            rank=self.processes.rank,
-            processes=self.processes.count,
+            processes=self.processes,
+            label=f"{self.folder.path.name} {what}",
         )
-        found: list[tuple[int, Prediction]] = []
-        label = f"{self.folder.path.name} predict"
-        with progress(label, len(test_set), quiet=not self.processes.is_main) as advance:
-            for batch in batches:
-                predicted = model.predict(to_device(batch, self.processes.device))
-                found += zip(batch["index"].tolist(), predicted, strict=True)
-                advance(min(len(found) * self.processes.count, len(test_set)))
-        ordered = sorted(self.processes.gather(found), key=lambda item: item[0])
-        assert [index for index, _ in ordered] == list(range(len(test_set)))
-        return [prediction for _, prediction in ordered]
 
     def _score(self, predictions: Sequence[Prediction]) -> Scores:
         return self.judge.score(
             predictions, self.found.devkit, self.found.splits.test, self.protocol, self.limit
         )
 
-    def _proof(self, model: Model, before: str) -> FrozenProof:
-        """Hash the encoder again; a frozen one must not have moved."""
+    def _proof(self, before: str, evaluating: bool) -> FrozenProof:
+        """Hash the encoder again; a frozen one must not have moved, nor been in training mode."""
         after = weights_hash(self.subject.encoder)
         frozen = self.protocol.mode == "frozen"
         assert not frozen or after == before, "a frozen encoder changed"
-        return FrozenProof(frozen=frozen, sha256_before=before, sha256_after=after)
+        assert not frozen or evaluating, "a frozen encoder was in training mode"
+        return FrozenProof(
+            frozen=frozen,
+            sha256_before=before,
+            sha256_after=after,
+            evaluation_mode=evaluating if frozen else None,
+        )
 
     def _parts(self) -> dict[str, Any]:
         """What a record says whether the run succeeded or not."""
@@ -296,7 +299,7 @@ class _Job:
             "encoder": self.subject.reference(p.settings.tap),
             "pretraining_seed": self.subject.pretraining_seed,
             "transfer_seed": self.seed,
-            "main_metric": p.main_metric,
+            "main_metric": self.main_metric,
             "environment": self.environment,
             "created": datetime.now(UTC).isoformat(timespec="microseconds"),
         }
@@ -312,17 +315,20 @@ class _Job:
             limit=self.limit,
             synthetic=self.found.synthetic,
             proposals=self.found.proposals,
+            overlap=overlap_of_transfer(self.subject.pretraining, self.found, self.protocol.task),
         )
 
-    def _record(self, scores: Scores, proof: FrozenProof, cost: Cost, n_train: int, n_test: int) -> Record:
-        assert self.protocol.main_metric in scores.metrics, scores.metrics.keys()
+    def _record(
+        self, scores: Scores, selection: Selection, proof: FrozenProof, cost: Cost, n_train: int, n_test: int
+    ) -> Record:
+        assert self.main_metric in scores.metrics, scores.metrics.keys()
         return Record(
             status="done",
             dataset=self._dataset(n_train, n_test),
             metrics=scores.metrics,
             per_class=scores.per_class,
             intervals=scores.intervals,
-            selection=Selection(rule=FIXED_SCHEDULE),
+            selection=selection,
             frozen_proof=proof,
             n_evaluated=n_test,
             cost=cost,

@@ -9,6 +9,7 @@ import pytest
 
 from ssl_bench.errors import UserError
 from ssl_bench.reporting.markdown import to_markdown
+from ssl_bench.reporting.published_block import checked_selection
 from ssl_bench.reporting.table import Table, cell_value
 from ssl_bench.reporting.table_definition import PublishedChoice, PublishedRow, TableDefinition
 
@@ -95,6 +96,21 @@ def test_a_number_seen_once_counts_as_seen(build: Build, published: pd.DataFrame
     cell = build([], published=numbers).blocks[0].rows[-1].cells[2]
     assert not cell.recalled
     assert len(cell.sources) == 2
+
+
+def test_a_column_of_several_tables(definition: TableDefinition, published: pd.DataFrame) -> None:
+    selector = definition.columns[0].published
+    assert selector is not None
+    both = selector.model_copy(update={"table": ("pathak2016-t2", "zhang2017-t4")})
+    lines = checked_selection(published, both)
+    assert set(lines["table"]) == {"pathak2016-t2", "zhang2017-t4"}
+    assert set(lines["task"]) == {"voc07-classification"}
+    one = checked_selection(published, selector)
+    assert set(one["table"]) == {"pathak2016-t2"}
+    assert len(one) < len(lines)
+    wrong = selector.model_copy(update={"table": ("pathak2016-t2", "zhang2017-t44")})
+    with pytest.raises(UserError, match="unknown table 'zhang2017-t44', did you mean 'zhang2017-t4'"):
+        checked_selection(published, wrong)
 
 
 def test_without_published_block(build: Build, definition: TableDefinition) -> None:

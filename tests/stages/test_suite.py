@@ -124,3 +124,42 @@ def test_proposals_reach_detection_in_full_alone(
     plan = plan_suite(**{**tiny, "budget": budget}, rows=["random"], proposals=tmp_path / "boxes")
     assert run_suite(plan).failures == []
     assert asked == {"voc-det": tmp_path / "boxes" if handed else None, "voc-cls": None}
+
+
+PROBES = """
+  - {key: svm, title: SVM, unit: "%", task: voc-svm, mode: frozen, metric: null, protocols: PROTOCOLS, published: null}
+  - {key: c1, title: SVM conv1, unit: "%", task: voc-svm, mode: frozen, metric: null, tap: conv1, protocols: PROTOCOLS,
+     published: null}
+  - {key: knn, title: kNN, unit: "%", task: knn, mode: frozen, metric: null, published: null}
+"""
+
+
+def test_columns_of_one_probe_are_one_job(
+    tiny: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    probes = PROBES.replace("PROTOCOLS", "[voc07-svm-fair, voc07-svm-fair-quick]")
+    definition = (tmp_path / "tiny.yaml").read_text()
+    (tmp_path / "tiny.yaml").write_text(definition.replace("columns:\n", f"columns:{probes}"))
+    asked: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(suite, "transfer", lambda task, words, **_: asked.append((task, words)))
+    for budget, name in (("full", "voc07-svm-fair"), ("quick", "voc07-svm-fair-quick")):
+        asked.clear()
+        plan = plan_suite(**{**tiny, "budget": budget}, rows=["random"])
+        assert run_suite(plan).failures == []
+        by_task = ["mode=frozen", f"budget={budget}"]
+        assert asked == [(name, []), ("knn", by_task), ("voc-cls", by_task)]
+        assert f"then {name}, knn mode=frozen, voc-cls mode=frozen on" in plan.lines()[1]
+    with pytest.raises(
+        UserError, match="'SVM' has no protocol of budget demo, only voc07-svm-fair, voc07-svm-fair-q"
+    ):
+        plan_suite(**tiny)
+
+
+def test_class_folders_will_do_for_probes_of_single_classes(tiny: dict, tmp_path: Path) -> None:
+    (tmp_path / "folders").mkdir()
+    definition = (tmp_path / "tiny.yaml").read_text()
+    tiny = {**tiny, "data": tmp_path / "folders"}
+    with pytest.raises(UserError, match="folders"):
+        plan_suite(**tiny)
+    (tmp_path / "tiny.yaml").write_text(definition.replace("task: voc-cls", "task: logistic"))
+    assert plan_suite(**tiny).jobs() == [("logistic", "mode=frozen")]

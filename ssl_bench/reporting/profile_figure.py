@@ -1,0 +1,218 @@
+"""Figures of frozen features: what they are worth from tap to tap, and with few examples a class.
+
+One panel a protocol and data set, one line an encoder, its seeds averaged. Networks whose taps have other names have
+panels of their own. Every figure is written as PDF (vectors), as PNG, and with its caption as text, which says
+what the bars mean. matplotlib is imported only inside the functions.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssl_bench.atomic import make_folder, write_text
+from ssl_bench.errors import UserError
+from ssl_bench.records import Record
+from ssl_bench.reporting.figures import COLOURS, DASHES, new_figure, save_figure
+from ssl_bench.reporting.probe_panels import Panel, profile_panels, shots_panels
+from ssl_bench.reporting.probe_table import ProbeTable, build_probe_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MOST_LINES = len(COLOURS) * len(DASHES)
+PANEL = (3.4, 2.9)  # inches
+LEGEND_ROW = 0.19  # inches
+LABEL_WIDTH = 64  # letters
+SHORT_LABEL = 36  # letters; such labels stand beside each other, as many as there are panels
+MOST_BESIDE = 3  # panels in a row
+SPREAD = 0.14  # of a step of the horizontal axis, over which the lines' points stand side by side
+SEEDS: dict[str, Any] = {"elinewidth": 1.4, "capsize": 2.5, "capthick": 1.4}  # bars of several seeds
+IMAGES: dict[str, Any] = {"elinewidth": 0.6, "capsize": 0}  # bars of a single run, over test images
+
+
+def draw_profile(records: Sequence[Record], stem: Path) -> list[Path]:
+    """Draw the metric over the taps, from the shallowest to the deepest: STEM.pdf, STEM.png, STEM.txt (caption).
+
+    Raises:
+        UserError: No record has numbers of taps, there are more encoders than can be told apart, or a file cannot be
+            written.
+    """
+    table = build_probe_table(records)
+    panels = profile_panels(table)
+    if not panels:
+        raise UserError(
+            f"{stem.name}: no finished probe has a number for any tap, so there is no profile to draw"
+        )
+    caption = (
+        f"Frozen features from the shallowest tap to the deepest{_on(table)}. "
+        "A filled marker is a tap that was the headline of a run."
+    )
+    return _written(table, panels, stem, caption, _tap_axis)
+
+
+def draw_shots(records: Sequence[Record], stem: Path) -> list[Path]:
+    """Draw low-shot learning over k at each run's headline tap: STEM.pdf, STEM.png, STEM.txt (caption).
+
+    Raises:
+        UserError: As `draw_profile`, where no record is of low-shot learning.
+    """
+    table = build_probe_table(records)
+    panels = shots_panels(table)
+    if not panels:
+        raise UserError(
+            f"{stem.name}: no finished probe learned from k examples a class, so there is no curve to draw"
+        )
+    caption = f"Learning from k examples a class{_on(table)}, at the tap of each run's headline."
+    return _written(table, panels, stem, caption, _shots_axis)
+
+
+def _on(table: ProbeTable) -> str:
+    return f" on {' and '.join(table.data_titles)}"
+
+
+def _written(
+    table: ProbeTable,
+    panels: Sequence[Panel],
+    stem: Path,
+    caption: str,
+    axis: Callable[[Axes, Panel], None],
+) -> list[Path]:
+    figure = _drawn(panels, axis, _labels(table, panels))
+    paths = [save_figure(figure, stem.with_name(f"{stem.name}.{suffix}")) for suffix in ("pdf", "png")]
+    text = stem.with_name(f"{stem.name}.txt")
+    make_folder(stem.parent)
+    encoders = "; ".join(dict.fromkeys(group.title for group in table.groups))
+    write_text(text, f"{caption} {_bars_words(panels)} Encoders: {encoders}.\n")
+    return [*paths, text]
+
+
+def _bars_words(panels: Sequence[Panel]) -> str:
+    points = [point for panel in panels for line in panel.lines for point in line.points]
+    barred = [point for point in points if not math.isnan(point.below)]
+    words = []
+    counted = sorted({point.seeds for point in barred} - {""})
+    if counted:
+        seeds = " or ".join(counted)
+        words.append(f"Points with capped bars: mean ± sample standard deviation over n {seeds} seeds.")
+    if any(not point.seeds for point in barred):
+        words.append(
+            "Thin bars without caps: a single run, with a percentile bootstrap interval over test images; it says "
+            "nothing about other seeds."
+        )
+    if len(barred) < len(points):
+        words.append("Points without bars: a single run.")
+    return " ".join(words)
+
+
+def _labels(table: ProbeTable, panels: Sequence[Panel]) -> dict[int, str]:
+    """Name encoders by their methods, and in full where one method has several; with n, the number of seeds."""
+    methods = [group.encoder.method for group in table.groups]
+    labels = {}
+    for index, group in enumerate(table.groups):
+        counts = sorted(
+            {line.n for panel in panels for line in panel.lines if line.group == index and line.n}
+        )
+        if counts:
+            label = group.encoder.method if methods.count(group.encoder.method) == 1 else group.title
+            n = f"n={counts[0]}" if len(counts) == 1 else f"n={counts[0]} to {counts[-1]}"
+            labels[index] = textwrap.fill(f"{label}, {n}".replace("$", r"\$"), LABEL_WIDTH)
+    return labels
+
+
+def _drawn(panels: Sequence[Panel], axis: Callable[[Axes, Panel], None], labels: Mapping[int, str]) -> Figure:
+    if len(labels) > MOST_LINES:
+        raise UserError(
+            f"{len(labels)} encoders to draw: at most {MOST_LINES} can be told apart in one figure; choose among them"
+        )
+    beside = min(len(panels), MOST_BESIDE)
+    below = math.ceil(len(panels) / beside)
+    width = PANEL[0] * beside + (1.0 if beside == 1 else 0.0)
+    columns = beside if max(map(len, labels.values())) <= SHORT_LABEL else 1
+    rows = math.ceil(sum(label.count("\n") + 1 for label in labels.values()) / columns)
+    figure = new_figure(width, PANEL[1] * below + LEGEND_ROW * (rows + 1))
+    grid = figure.subplots(below, beside, squeeze=False)
+    for spare in grid.flat[len(panels) :]:
+        spare.set_visible(False)
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        _draw_panel(axes, panel)
+        axis(axes, panel)
+    _explain(figure, labels, columns)
+    return figure
+
+
+def _look(group: int) -> dict[str, Any]:
+    return {
+        "color": COLOURS[group % len(COLOURS)],
+        "linestyle": DASHES[group // len(COLOURS) % len(DASHES)],
+        "marker": MARKERS[group % len(MARKERS)],
+    }
+
+
+def _draw_panel(axes: Axes, panel: Panel) -> None:
+    for number, line in enumerate(panel.lines):
+        look = _look(line.group)
+        shift = SPREAD * (number / (len(panel.lines) - 1) - 0.5) if len(panel.lines) > 1 else 0.0
+        places = [_shifted(point.place, shift, panel) for point in line.points]
+        axes.plot(
+            places,
+            [p.mean for p in line.points],
+            color=look["color"],
+            linestyle=look["linestyle"],
+            linewidth=1.3,
+        )
+        for place, point in zip(places, line.points, strict=True):
+            bar = None if math.isnan(point.below) else [[point.below], [point.above]]
+            axes.errorbar(
+                [place],
+                [point.mean],
+                yerr=bar,
+                fmt=look["marker"],
+                color=look["color"],
+                markersize=4.5,
+                markerfacecolor=look["color"] if point.headline or not panel.taps else "white",
+                **(SEEDS if point.seeds else IMAGES),
+            )
+    axes.set_title(panel.title, fontsize=9)
+    axes.set_ylabel(panel.ylabel, fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.grid(True, axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _shifted(place: float, shift: float, panel: Panel) -> float:
+    """Move a point a little, so that bars of several lines stand side by side (on k's axis by a factor)."""
+    return place + shift if panel.taps else place * 2**shift
+
+
+def _tap_axis(axes: Axes, panel: Panel) -> None:
+    slanted = sum(len(tap) for tap in panel.taps) > 36
+    axes.set_xticks(
+        range(len(panel.taps)), panel.taps, rotation=40 if slanted else 0, ha="right" if slanted else "center"
+    )
+    axes.set_xlim(-0.4, len(panel.taps) - 0.6)
+    axes.set_xlabel("tap, from shallow to deep", fontsize=8)
+
+
+def _shots_axis(axes: Axes, panel: Panel) -> None:
+    ks = sorted({int(point.place) for line in panel.lines for point in line.points})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ks, [str(k) for k in ks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("k, examples a class", fontsize=8)
+
+
+def _explain(figure: Figure, labels: Mapping[int, str], columns: int) -> None:
+    from matplotlib.lines import Line2D
+
+    handles: Iterable[Line2D] = [
+        Line2D([], [], label=label, linewidth=1.3, markersize=4.5, **_look(group))
+        for group, label in sorted(labels.items())
+    ]
+    figure.legend(handles=list(handles), loc="outside upper left", frameon=False, fontsize=8, ncols=columns)

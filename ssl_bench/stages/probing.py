@@ -1,0 +1,174 @@
+"""`ssl-bench probe`, and `transfer` with a task of frozen features: one extraction, every probe, a record for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ssl_bench.data.labelled import LabelledImages
+from ssl_bench.engine.processes import Processes
+from ssl_bench.errors import UserError
+from ssl_bench.features.extraction import Extraction, extract_together
+from ssl_bench.features.store import FeatureStore
+from ssl_bench.progress import say
+from ssl_bench.protocol_names import PROBES, resolve_probe
+from ssl_bench.records import Record
+from ssl_bench.runs import default_runs_folder
+from ssl_bench.stages.datasets import cache_folder
+from ssl_bench.stages.encoders import named_encoder
+from ssl_bench.stages.judging_data import transfer_data
+from ssl_bench.stages.probe_job import ProbeJob
+
+
+@dataclass
+class ProbeOutcome:
+    """What `probe` has done: records in the order of protocols, and why others were left out."""
+
+    records: list[Record] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+
+def judge_by_probe(
+    task: str,
+    overrides: Sequence[str] = (),
+    *,
+    encoder: str | None = None,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    limit: int | None = None,
+    workers: int | None = None,
+) -> Record:
+    """Judge an encoder by one protocol of frozen features; the arguments are those of `transfer`.
+
+    Raises:
+        UserError: What a user can get wrong.
+    """
+    protocol, changed = resolve_probe(task, overrides, real_data=data is not None)
+    runs = Path(out or default_runs_folder())
+    subject = named_encoder(encoder, runs=runs, seed=seed)
+    found = transfer_data(protocol, Path(data) if data is not None else None, limit=limit)
+    processes = _only_process(device)
+    job = ProbeJob(protocol, changed, subject, found, runs, processes, seed=seed, limit=limit, name=name)
+    if job.folder.done:
+        say(f"{job.folder.path} is done already")
+        return job.finished()
+    _run_together([job], threads=workers)
+    return job.finished()
+
+
+def probe(
+    encoder: str | None = None,
+    *,
+    protocols: Sequence[str] = (),
+    budget: str | None = None,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    limit: int | None = None,
+    workers: int | None = None,
+) -> ProbeOutcome:
+    """Judge an encoder by every protocol of frozen features that the data allows, from one extraction.
+
+    Args:
+        encoder: A run, an encoder file, or "random"; the newest finished pretraining by default.
+        protocols: Only these; short names or full ones. By default each task's own.
+        budget: full or quick; by default full on data that is named, quick on MiniVOC.
+        data: A VOC, COCO or class folders; MiniVOC by default.
+        workers: Threads that decode and compute; by default one a core. They do not move a number.
+
+    Raises:
+        UserError: There is no such encoder or data, or no protocol fits it.
+    """
+    runs = Path(out or default_runs_folder())
+    subject = named_encoder(encoder, runs=runs, seed=seed)
+    processes = _only_process(device)
+    outcome = ProbeOutcome()
+    jobs: list[ProbeJob] = []
+    chosen = [f"budget={budget}"] if budget else []
+    for task in protocols or PROBES:
+        protocol, changed = resolve_probe(task, chosen, real_data=data is not None)
+        try:
+            found = transfer_data(protocol, Path(data) if data is not None else None, limit=limit)
+        except UserError as error:
+            if protocols:
+                raise
+            outcome.left_out[protocol.name] = str(error).split(". ")[0]
+            continue
+        twin = next((job for job in jobs if job.asks_the_same(protocol, found)), None)
+        if twin is not None:
+            outcome.left_out[protocol.name] = f"it asks the same of {found.name} as {twin.protocol.name}"
+            continue
+        jobs.append(ProbeJob(protocol, changed, subject, found, runs, processes, seed=seed, limit=limit))
+    if not jobs:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in outcome.left_out.items())
+        raise UserError(f"no protocol of frozen features runs on {data}: {reasons}")
+    outcome.failures = _run_together(
+        [job for job in jobs if not job.folder.done], threads=workers, go_on=True
+    )
+    outcome.records = [job.finished() for job in jobs if job.folder.done]
+    return outcome
+
+
+def _only_process(device: str) -> Processes:
+    processes = Processes(device)
+    if processes.count > 1:
+        raise UserError(
+            f"probes run in one process (given: {processes.count}); extraction uses every core. "
+            "Start the command without torchrun or accelerate launch."
+        )
+    return processes
+
+
+def _run_together(jobs: Sequence[ProbeJob], *, threads: int | None, go_on: bool = False) -> list[str]:
+    """Take the features of all jobs in as few passes as their pictures allow, then fit and score each.
+
+    Returns:
+        Why jobs failed, where `go_on`; else the first failure is raised.
+    """
+    failures: list[str] = []
+    if not jobs:
+        return failures
+    for job in jobs:
+        job.open()
+    try:
+        taken: dict[str, dict[str, Extraction]] = {}  # by part, then by protocol
+        for part in ("train", "test"):
+            for images, sharing in _by_images(jobs, part):
+                found = extract_together(
+                    jobs[0].subject.encoder,
+                    images,
+                    {job.protocol.name: job.protocol.features for job in sharing},
+                    store=FeatureStore(cache_folder() / "features"),
+                    device=jobs[0].processes.device,
+                    label=f"features of {images.set_name} {images.split}",
+                    threads=threads,
+                )
+                taken.setdefault(part, {}).update(found)
+        for job in jobs:
+            try:
+                job.run(taken["train"][job.protocol.name], taken["test"][job.protocol.name])
+            except UserError as error:
+                job.keep_failure(error)
+                if not go_on:
+                    raise
+                say(f"{job.protocol.name}: {error}")
+                failures.append(f"{job.protocol.name}: {error}")
+    finally:
+        for job in jobs:
+            job.folder.close()
+    return failures
+
+
+def _by_images(jobs: Sequence[ProbeJob], part: str) -> list[tuple[LabelledImages, list[ProbeJob]]]:
+    """Group jobs by the images of their train or test split."""
+    groups: dict[tuple[str, str], tuple[LabelledImages, list[ProbeJob]]] = {}
+    for job in jobs:
+        images = job.images[part]
+        groups.setdefault((images.fingerprint, images.split), (images, []))[1].append(job)
+    return list(groups.values())
