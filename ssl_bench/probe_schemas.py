@@ -72,8 +72,9 @@ class NetworkFeatures(Settings):
 class FeatureSettings(Settings):
     """From an image to a vector for each tap.
 
-    `fit`: `squash` resizes the whole image to the square, whatever its shape; `centre-crop` brings its short side to
-    `short_side` and cuts the square out of the middle. `networks` are architectures by name, and `other`.
+    `fit`: `squash` resizes the whole image to the square, whatever its shape, after a first resize of its short side to
+    `short_side` unless that is null; `centre-crop` brings the short side to `short_side` and cuts the square out of the
+    middle. `networks` are architectures by name, and `other`.
     `only` null probes every tap; else these. Networks compute in `precision`; features are kept as float32.
     """
 
@@ -85,9 +86,9 @@ class FeatureSettings(Settings):
 
     @model_validator(mode="after")
     def _crop_is_complete(self) -> FeatureSettings:
-        if (self.fit == "centre-crop") != (self.short_side is not None):
-            raise ValueError("short_side belongs to fit: centre-crop, and must be null otherwise")
-        if self.short_side is not None:
+        if self.fit == "centre-crop" and self.short_side is None:
+            raise ValueError("fit: centre-crop needs short_side")
+        if self.fit == "centre-crop" and self.short_side is not None:
             for name, network in self.networks.items():
                 if network.size > self.short_side:
                     raise ValueError(f"networks.{name}.size ({network.size}) is larger than short_side")

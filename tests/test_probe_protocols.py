@@ -279,7 +279,8 @@ def test_null_takes_out_a_network_and_a_tap() -> None:
         ("settings.folds=1", "settings.folds = 1"),
         ("settings.kind=knn", "settings.k' is missing"),
         ("task=knn", "task knn has settings of kind knn, not svm"),
-        ("features.short_side=256", "features: short_side belongs to fit: centre-crop"),
+        ("features={fit: centre-crop, short_side: null}", "fit: centre-crop needs short_side"),
+        ("features={fit: centre-crop, short_side: 200}", "larger than short_side"),
         ("features.networks.caffenet.size=8", "features.networks.caffenet.size = 8"),
         (
             "features.networks.caffenet.taps.conv1={kind: average, kernal: 3, kernel: 3, stride: 1, padding: 0}",

@@ -53,7 +53,8 @@ class OnePass:
         """Take what is to be extracted; the encoder is moved to `device`."""
         assert len({key.view for key in keys}) == 1, "one pass shows one size of pictures"
         first = keys[0]
-        self.size, self.short_side, self.precision = first.size, first.short_side, first.precision
+        self.fit, self.precision = first.fit, first.precision
+        self.size, self.short_side = first.size, first.short_side
         self.encoder, self.images, self.store = encoder.to(device), images, store
         self.device, self.label = device, label
         self.batch = BATCH_ON_CPU if _on_cpu(device) else BATCH_ON_ACCELERATOR
@@ -155,6 +156,7 @@ class OnePass:
             self.images,
             self._places(number),
             size=self.size,
+            fit=self.fit,
             short_side=self.short_side,
             interpolation=self.encoder.preprocessing.interpolation,
             check=check,

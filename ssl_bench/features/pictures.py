@@ -15,28 +15,38 @@ Resampling = Literal["bilinear", "bicubic"]
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def squashed(image: Image.Image, size: int, interpolation: Resampling) -> Image.Image:
-    """Resize the whole image to a square, whatever its shape."""
+def squashed(
+    image: Image.Image, size: int, short_side: int | None, interpolation: Resampling
+) -> Image.Image:
+    """Resize the whole image to a square, whatever its shape; its short side to `short_side` first, if it is given."""
+    if short_side is not None:
+        image = _with_short_side(image, short_side, interpolation)
     return image.resize((size, size), FILTERS[interpolation])
 
 
 def centre_cropped(image: Image.Image, size: int, short_side: int, interpolation: Resampling) -> Image.Image:
     """Bring the short side to `short_side` and cut the square of `size` out of the middle.
 
-    Rounding is as in torchvision's Resize (the long side is cut to whole pixels) and CenterCrop (half a pixel
-    rounds to the even one), with which the published networks were tested.
+    Rounding is as in torchvision's CenterCrop (half a pixel rounds to the even one), with which the published
+    networks were tested.
     """
+    resized = _with_short_side(image, short_side, interpolation)
+    left, upper = round((resized.width - size) / 2), round((resized.height - size) / 2)
+    return resized.crop((left, upper, left + size, upper + size))
+
+
+def _with_short_side(image: Image.Image, short_side: int, interpolation: Resampling) -> Image.Image:
+    """Resize as torchvision's Resize, which cuts the long side to whole pixels."""
     scale = short_side / min(image.size)
     width, height = (short_side if side == min(image.size) else int(side * scale) for side in image.size)
-    left, upper = round((width - size) / 2), round((height - size) / 2)
-    resized = image.resize((width, height), FILTERS[interpolation])
-    return resized.crop((left, upper, left + size, upper + size))
+    return image.resize((width, height), FILTERS[interpolation])
 
 
 def read_squares(
     images: LabelledImages,
     places: Iterable[int],
     *,
+    fit: Literal["squash", "centre-crop"],
     size: int,
     short_side: int | None,
     interpolation: Resampling,
@@ -47,7 +57,7 @@ def read_squares(
     Never with a JPEG's draft mode, which is faster and gives other pixels.
 
     Args:
-        short_side: None squashes the whole image; else what `centre_cropped` says.
+        fit: `squash` needs no short side.
         check: Called before each image; may raise to stop.
 
     Raises:
@@ -57,9 +67,10 @@ def read_squares(
     for place in places:
         check()
         image = read_rgb(images.read(place), name=images.names[place])
-        if short_side is None:
-            square = squashed(image, size, interpolation)
+        if fit == "squash":
+            square = squashed(image, size, short_side, interpolation)
         else:
+            assert short_side is not None
             square = centre_cropped(image, size, short_side, interpolation)
         squares.append(np.asarray(square))
     return np.stack(squares)

@@ -36,7 +36,7 @@ def test_a_centre_crop_is_that_of_torchvision(width: int, height: int, short: in
 def test_squashing_takes_the_whole_image_and_is_antialiased(interpolation: str) -> None:
     stripes = np.zeros((40, 80, 3), np.uint8)
     stripes[:, ::2] = 200  # finer than the square's pixels: only an average of them is right
-    found = np.array(squashed(Image.fromarray(stripes), 20, interpolation))  # type: ignore[arg-type]
+    found = np.array(squashed(Image.fromarray(stripes), 20, None, interpolation))  # type: ignore[arg-type]
     assert found.shape == (20, 20, 3)
     assert np.abs(found[:, 2:-2].astype(int) - 100).max() <= 3
 
@@ -45,7 +45,7 @@ def test_a_jpeg_is_decoded_in_full() -> None:
     stream = io.BytesIO()
     noise(128, 128).save(stream, "JPEG", quality=90)
     images = dataclasses.replace(drawn_images(1), read=lambda _: stream.getvalue())
-    found = read_squares(images, [0], size=16, short_side=None, interpolation="bilinear")
+    found = read_squares(images, [0], fit="squash", size=16, short_side=None, interpolation="bilinear")
     whole = (
         Image.open(io.BytesIO(stream.getvalue())).convert("RGB").resize((16, 16), Image.Resampling.BILINEAR)
     )
@@ -54,3 +54,12 @@ def test_a_jpeg_is_decoded_in_full() -> None:
     draft = Image.open(io.BytesIO(stream.getvalue()))
     draft.draft("RGB", (16, 16))
     assert (found[0] != np.array(draft.resize((16, 16), Image.Resampling.BILINEAR))).any()
+
+
+def test_the_short_side_may_be_resized_before_the_square() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 150, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    first = image.resize((66, 40), Image.Resampling.BILINEAR)  # 150 * 40 / 90 cut to whole pixels
+    expected = np.asarray(first.resize((24, 24), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(np.asarray(squashed(image, 24, 40, "bilinear")), expected)
+    assert (np.asarray(squashed(image, 24, None, "bilinear")) != expected).any()
