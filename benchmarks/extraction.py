@@ -85,7 +85,9 @@ def decoding(images: LabelledImages) -> Cost:
 
     def decode(number: int, check: Callable[[], None]) -> None:
         some = range(number * BATCH_ON_CPU, min((number + 1) * BATCH_ON_CPU, len(images)))
-        read_squares(images, some, fit="squash", size=SIZE, short_side=None, interpolation="bilinear", check=check)
+        read_squares(
+            images, some, fit="squash", size=SIZE, short_side=None, interpolation="bilinear", check=check
+        )
 
     return cost(len(images), lambda: list(in_threads(decode, places, threads=cores())))
 
@@ -142,7 +144,12 @@ def main() -> None:
     encoder.eval().to(device)
     size = BATCH_ON_CPU if device.type == "cpu" else BATCH_ON_ACCELERATOR
     squares = read_squares(
-        images, np.arange(size) % len(images), fit="squash", size=SIZE, short_side=None, interpolation="bilinear"
+        images,
+        np.arange(size) % len(images),
+        fit="squash",
+        size=SIZE,
+        short_side=None,
+        interpolation="bilinear",
     )
     resident = encoder.preprocessing.normalise(torch.from_numpy(squares).to(device).permute(0, 3, 1, 2))
     memory = [0.0]

@@ -15,9 +15,7 @@ Resampling = Literal["bilinear", "bicubic"]
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def squashed(
-    image: Image.Image, size: int, short_side: int | None, interpolation: Resampling
-) -> Image.Image:
+def squashed(image: Image.Image, size: int, short_side: int | None, interpolation: Resampling) -> Image.Image:
     """Resize the whole image to a square, whatever its shape; its short side to `short_side` first, if it is given."""
     if short_side is not None:
         image = _with_short_side(image, short_side, interpolation)

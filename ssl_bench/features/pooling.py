@@ -68,8 +68,8 @@ def dimension(pooling: PoolSettings, *, tap: str, channels: int, side: int) -> i
 def pool(maps: Tensor, pooling: PoolSettings, *, tap: str) -> Tensor:
     """Pool maps to vectors: (N, C, H, H) to float32 (N, D).
 
-    Windows are as `avg_pool2d` of VISSL (FAIR's leaves the padding out): padding counts as zeros, what is left over at the
-    right and lower edge is dropped. Bilinear resizes take corners as the corners of pixels, not their centres.
+    Windows are as `avg_pool2d` of VISSL (FAIR's leaves the padding out): padding counts as zeros, what is left over
+    at the right and lower edge is dropped. Bilinear resizes take corners as the corners of pixels, not their centres.
 
     Raises:
         UserError: As `cells_after`.

@@ -125,13 +125,13 @@ def _only_process(device: str) -> Processes:
     return processes
 
 
-def _run_together(jobs: Sequence[ProbeJob], *, threads: int | None, go_on: bool = False) -> list[str]:
+def _run_together(jobs: Sequence[ProbeJob], *, threads: int | None, go_on: bool = False) -> dict[str, str]:
     """Take the features of all jobs in as few passes as their pictures allow, then fit and score each.
 
     Returns:
-        Why jobs failed, where `go_on`; else the first failure is raised.
+        Why jobs failed, by protocol, where `go_on`; else the first failure is raised.
     """
-    failures: list[str] = []
+    failures: dict[str, str] = {}
     if not jobs:
         return failures
     for job in jobs:
@@ -158,7 +158,7 @@ def _run_together(jobs: Sequence[ProbeJob], *, threads: int | None, go_on: bool 
                 if not go_on:
                     raise
                 say(f"{job.protocol.name}: {error}")
-                failures.append(f"{job.protocol.name}: {error}")
+                failures[job.protocol.name] = str(error)
     finally:
         for job in jobs:
             job.folder.close()

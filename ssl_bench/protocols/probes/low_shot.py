@@ -83,7 +83,7 @@ class LowShotProbe:
         models: dict[tuple[int, int], _Models] = {}
         gaps: list[np.ndarray] = []
         validated = {k: np.zeros(len(settings.costs)) for k in settings.shots}  # mean AP at every cost
-        with progress(f"{label} low-shot", len(drawn) * len(train.classes)) as advance:
+        with progress(f"{label} low-shot", len(drawn) * len(train.classes), unit="samples") as advance:
             for (k, number), samples in drawn.items():
                 solved = [_solved(gram, sample, settings, device) for sample in samples]
                 gaps += [gap for _, gap in solved]

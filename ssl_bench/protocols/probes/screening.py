@@ -102,23 +102,32 @@ def require_classes(labels: np.ndarray, classes: Sequence[str]) -> None:
 
 
 def require_folds(labels: np.ndarray, classes: Sequence[str], folds: int) -> None:
-    """Check that each fold of a cross-validation can have an image, and a positive, of each class.
+    """Check that a cross-validation can say something of each class: a positive to fit on and one to hold out.
 
     Raises:
-        UserError: Fewer images than folds, or classes with fewer positives than folds, with their counts.
+        UserError: Fewer images than folds, or classes with a single positive.
     """
     if len(labels) < folds:
         raise UserError(
             f"{len(labels)} training images cannot be divided into {folds} folds. "
             "Use more of the training split (a larger --limit)."
         )
-    found = positives_by_class(labels, len(classes))
-    few = [f"{name} ({count})" for name, count in zip(classes, found, strict=True) if count < folds]
-    if few:
+    single = [
+        name
+        for name, count in zip(classes, positives_by_class(labels, len(classes)), strict=True)
+        if count < 2
+    ]
+    if single:
         raise UserError(
-            f"{folds} folds need {folds} positive images of each class; too few have {_listed(few)}. "
-            "Use more of the training split (a larger --limit)."
+            f"cross-validation needs two positive images of each class, one to fit on and one to hold out; there is "
+            f"one of {_listed(single)}. Use more of the training split (a larger --limit)."
         )
+
+
+def classes_with_empty_folds(labels: np.ndarray, classes: Sequence[str], folds: int) -> dict[str, int]:
+    """Name the classes with fewer positives than folds, with their number: some of their folds hold no positive."""
+    found = positives_by_class(labels, len(classes))
+    return {name: int(count) for name, count in zip(classes, found, strict=True) if count < folds}
 
 
 def _listed(names: Sequence[str]) -> str:

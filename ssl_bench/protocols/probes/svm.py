@@ -10,12 +10,17 @@ from sklearn.model_selection import StratifiedKFold
 
 from ssl_bench.metrics.ranked_columns import ap_of_columns
 from ssl_bench.probe_schemas import SvmSettings
-from ssl_bench.progress import progress
+from ssl_bench.progress import progress, say_once
 from ssl_bench.protocols.contract import Scores
 from ssl_bench.protocols.probes.contract import Certificate, Fitted, Predictions
 from ssl_bench.protocols.probes.linear_scores import linear_scores, row_scales
 from ssl_bench.protocols.probes.scoring import metric_name, score_images
-from ssl_bench.protocols.probes.screening import require_classes, require_folds, require_usable_features
+from ssl_bench.protocols.probes.screening import (
+    classes_with_empty_folds,
+    require_classes,
+    require_folds,
+    require_usable_features,
+)
 from ssl_bench.protocols.probes.sealed import TestFeatures, TrainingFeatures
 from ssl_bench.solvers.cost_path import solve_along_costs
 from ssl_bench.solvers.reduction import Reduced, reduce
@@ -46,6 +51,13 @@ class SvmProbe:
         require_usable_features(train.values, label)
         require_classes(train.labels, train.classes)
         require_folds(train.labels, train.classes, settings.folds)
+        rare = classes_with_empty_folds(train.labels, train.classes, settings.folds)
+        if rare:
+            say_once(
+                f"fewer positives in train than the {settings.folds} folds: "
+                + ", ".join(f"{name} ({count})" for name, count in rare.items())
+                + "; their costs are chosen on the folds that hold one"
+            )
         scale = row_scales(train.values, settings.normalise)
         reduced = reduce(train.values, scale, device=device)
         signs = signs_of(train.labels, settings.difficult)  # (N, K)
@@ -61,7 +73,8 @@ class SvmProbe:
 
         return Fitted(
             predict=predict,
-            chosen={"costs": dict(zip(train.classes, costs.tolist(), strict=True))},
+            chosen={"costs": dict(zip(train.classes, costs.tolist(), strict=True))}
+            | ({"validation_folds": rare} if rare else {}),
             validation_score=100 * float(validated.max(0).mean()),
             trials=len(settings.costs),
             certificate=certificate([*gaps, final_gaps], settings.tolerance),
@@ -75,7 +88,9 @@ class SvmProbe:
         trained, held = _folds(signs, settings.folds)  # each (N, K * folds)
         columns = torch.from_numpy(trained).to(reduced.rows.device)
         found, gaps = [], []
-        with progress(f"{label} cross-validation", columns.shape[1] * len(settings.costs)) as advance:
+        with progress(
+            f"{label} cross-validation", columns.shape[1] * len(settings.costs), unit="problems"
+        ) as advance:
             done = 0
 
             def tell(more: int) -> None:
@@ -102,7 +117,8 @@ class SvmProbe:
                     for column in range(scores.shape[1])
                     for rows in [held[:, column] != 0]
                 ]
-                found.append(np.concatenate(each).reshape(-1, settings.folds).mean(1))
+                # A fold without a positive says nothing of its class.
+                found.append(np.nanmean(np.concatenate(each).reshape(-1, settings.folds), axis=1))
                 gaps.append(solution.gaps.cpu().numpy())
         return np.stack(found), gaps
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sklearn.model_selection import cross_val_score
+from sklearn.metrics import average_precision_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.svm import LinearSVC
 
 from ssl_bench.errors import UserError
@@ -128,13 +129,36 @@ def test_difficult_images_are_negatives_or_left_out_as_the_protocol_says() -> No
     np.testing.assert_allclose(fitted.predict(test_part())["scores"][:, 0], expected, atol=5e-3)
 
 
-def test_too_few_positives_for_the_folds_are_named() -> None:
+def with_cows(count: int) -> TrainingFeatures:
     train = train_part()
     labels = train.labels.copy()
     labels[:, 1] = -1
-    labels[:2, 1] = 1
-    with pytest.raises(UserError, match=r"3 folds .*cow \(2\)"):
-        SvmProbe(SVM).fit(replace(train, labels=labels), seed=0, device=CPU, label="conv5")
+    labels[:count, 1] = 1
+    return replace(train, labels=labels)
+
+
+def test_a_class_with_fewer_positives_than_folds_is_chosen_on_the_folds_that_hold_one() -> None:
+    train = with_cows(2)
+    fitted = SvmProbe(SVM).fit(train, seed=0, device=CPU, label="conv5")
+    assert fitted.chosen["validation_folds"] == {"cow": 2}
+    target = np.where(train.labels[:, 1] == 1, 1, -1)
+    reached = []
+    for cost in COSTS:
+        each = []
+        for inside, outside in StratifiedKFold(3).split(target, target):
+            if (target[outside] == 1).any():
+                svm = svc(cost).fit(normalised(train.values[inside]), target[inside])
+                scores = svm.decision_function(normalised(train.values[outside]))
+                each.append(average_precision_score(target[outside] == 1, scores))
+        reached.append(np.mean(each))
+    assert len(each) == 2
+    chosen = COSTS.index(fitted.chosen["costs"]["cow"])
+    assert reached[chosen] == pytest.approx(max(reached), abs=1e-3)
+
+
+def test_a_class_with_one_positive_is_named() -> None:
+    with pytest.raises(UserError, match="there is one of cow"):
+        SvmProbe(SVM).fit(with_cows(1), seed=0, device=CPU, label="conv5")
 
 
 def low_shot_by_sklearn(k: int, number: int, place: int, cost: float, values: np.ndarray) -> np.ndarray:
