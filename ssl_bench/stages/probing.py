@@ -108,9 +108,11 @@ def probe(
     if not jobs:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in outcome.left_out.items())
         raise UserError(f"no protocol of frozen features runs on {data}: {reasons}")
-    outcome.failures = _run_together(
-        [job for job in jobs if not job.folder.done], threads=workers, go_on=True
-    )
+    failed = _run_together([job for job in jobs if not job.folder.done], threads=workers, go_on=True)
+    if protocols:
+        outcome.failures = [f"{name}: {reason}" for name, reason in failed.items()]
+    else:
+        outcome.left_out |= failed
     outcome.records = [job.finished() for job in jobs if job.folder.done]
     return outcome
 

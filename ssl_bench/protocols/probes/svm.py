@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -170,7 +171,12 @@ def _folds(signs: np.ndarray, folds: int) -> tuple[np.ndarray, np.ndarray]:
     held = np.zeros_like(trained)
     for k, column in enumerate(signs.T):
         rows = np.flatnonzero(column)
-        for fold, (inside, outside) in enumerate(StratifiedKFold(folds).split(rows, column[rows])):
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # of classes with fewer positives than folds, which is said elsewhere
+            divided = list(StratifiedKFold(folds).split(rows, column[rows]))
+        for fold, (inside, outside) in enumerate(divided):
             trained[rows[inside], k * folds + fold] = column[rows[inside]]
             held[rows[outside], k * folds + fold] = column[rows[outside]]
     return trained, held

@@ -83,7 +83,7 @@ def test_long_lists_of_classes_are_cut() -> None:
 
 def test_folds_need_images_and_positives() -> None:
     require_folds(LABELS[:, :2], ("a", "b"), 2)
-    with pytest.raises(UserError, match="needs two positive images of each class.* there is one of c"):
+    with pytest.raises(UserError, match=r"needs two positive images of each class.* there is one of c"):
         require_folds(LABELS, ("a", "b", "c"), 2)
     with pytest.raises(UserError, match="4 training images cannot be divided into 5 folds"):
         require_folds(LABELS, ("a", "b", "c"), 5)

@@ -145,7 +145,10 @@ def test_a_class_with_fewer_positives_than_folds_is_chosen_on_the_folds_that_hol
     reached = []
     for cost in COSTS:
         each = []
-        for inside, outside in StratifiedKFold(3).split(target, target):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            folds = list(StratifiedKFold(3).split(target, target))
+        for inside, outside in folds:
             if (target[outside] == 1).any():
                 svm = svc(cost).fit(normalised(train.values[inside]), target[inside])
                 scores = svm.decision_function(normalised(train.values[outside]))
