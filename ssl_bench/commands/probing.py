@@ -42,8 +42,7 @@ def probe(
         limit: Use only the first so many images a split (for trying; no table takes such a record).
         workers: Threads that decode and compute; by default one a core.
     """
-    from ssl_bench.reporting.probe_table import build_probe_table
-    from ssl_bench.reporting.probe_text import probe_csv, probe_markdown
+    from ssl_bench.stages.probe_tables import probe_figure, probe_text
     from ssl_bench.stages.probing import probe as run
 
     outcome = run(
@@ -58,14 +57,11 @@ def probe(
         workers=at_least("--workers", workers),
     )
     if outcome.records:
-        table = build_probe_table(outcome.records)
-        print(probe_markdown(table) if format == "markdown" else probe_csv(table), end="")
+        print(probe_text(outcome.records, format), end="")
     for name, reason in outcome.left_out.items():
         print(f"ssl-bench: left out {name}: {reason}", file=sys.stderr)
     if figure is not None and outcome.records:
-        from ssl_bench.reporting.profile_figure import draw_profile
-
-        print("\n".join(str(path) for path in draw_profile(outcome.records, figure)))
+        print("\n".join(str(path) for path in probe_figure(outcome.records, figure)), file=sys.stderr)
     for failure in outcome.failures:
         print(f"ssl-bench: failed: {failure}", file=sys.stderr)
     return FAILED if outcome.failures else 0
