@@ -129,7 +129,7 @@ def test_a_wrong_setting_is_named_with_what_is_allowed(setting: str, complaint: 
         (
             "voc-cls-frozen",
             "task=voc-seg",
-            "task voc-seg has settings of kind segmentation or dilated-segmentation or linear-segmentation, not classification",
+            "settings of kind segmentation or dilated-segmentation or linear-segmentation, not classification",
         ),
         ("voc-cls-frozen", "schedule.batch_size=1", "batchnorm needs schedule.batch_size of at least 2"),
         ("voc-det-frozen", "settings.anchor_sizes=[]", "settings.anchor_sizes = "),

@@ -12,12 +12,14 @@ from ssl_bench.encoders.caffenet import CaffeNet
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.encoders.dcgan import DcganEncoder, dcgan_of_the_report
 from ssl_bench.encoders.resnet import NETWORKS, ResNetEncoder
+from ssl_bench.encoders.squeezenet import SqueezeNet
 from ssl_bench.errors import UserError, unknown
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
     "caffenet": CaffeNet,
     "dcgan": DcganEncoder,
     "dcgan-report": dcgan_of_the_report,
+    "squeezenet": SqueezeNet,
     **{name: partial(ResNetEncoder, name) for name in NETWORKS},
 }
 

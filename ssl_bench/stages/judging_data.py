@@ -90,6 +90,11 @@ def transfer_data(
 
 def _sets_at(root: Path, protocol: Judging) -> dict[str, ImageSet]:
     """The sets at a place; class folders are looked for where a protocol takes them and there is nothing else."""
+    if root.is_file() and CLASS_FOLDERS not in protocol.splits:
+        raise UserError(
+            f"{root} is a file; {protocol.name} is run on {', '.join(protocol.splits)}, unpacked in a folder. A zip of "
+            "class folders serves --task linear, logistic and knn."
+        )
     try:
         return find_image_sets(root)
     except UserError:
