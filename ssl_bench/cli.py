@@ -38,13 +38,13 @@ DATA_COMMANDS: dict[str, Callable[..., int]] = {
     "overlap": data.overlap,
 }
 FEATURES_COMMANDS: dict[str, Callable[..., int]] = {"prune": features.prune}
-PLOT_COMMANDS: dict[str, Callable[..., int]] = {"losses": plotting.losses}
+PLOT_COMMANDS: dict[str, Callable[..., int]] = {"losses": plotting.losses, "profile": plotting.profile}
 # Words that stand before a verb of their own.
 GROUPS = {"data": DATA_COMMANDS, "features": FEATURES_COMMANDS, "plot": PLOT_COMMANDS}
 GROUP_HELP = {
     "data": "ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals | overlap A B",
     "features": "ssl-bench features prune [--older-than DAYS] [--encoder HASH] [--until-under SIZE] [--all]",
-    "plot": "ssl-bench plot losses RUN [RUN ...] [--out FILE]",
+    "plot": "ssl-bench plot losses RUN [RUN ...] [--out FILE] | profile RUNS [--protocols NAME ...]",
 }
 
 OVERVIEW = """ssl-bench {version}: from self-supervised pretraining to the comparison table of a paper
@@ -62,7 +62,7 @@ OVERVIEW = """ssl-bench {version}: from self-supervised pretraining to the compa
   ssl-bench ls recipes|protocols|tables|runs|features    ssl-bench show NAME    ssl-bench diff A B
   ssl-bench inspect ENCODER    ssl-bench export ENCODER FOLDER    ssl-bench rescale ENCODER FOLDER --data PHOTOS
   ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals | overlap A B
-  ssl-bench features prune    ssl-bench plot losses RUN [RUN ...]
+  ssl-bench features prune    ssl-bench plot losses RUN [RUN ...] | profile RUNS
 
 Settings are changed by key=value behind the options; `ssl-bench VERB --help` explains a verb.
 """

@@ -247,3 +247,16 @@ def test_what_cannot_be_meant_is_said(
 def test_scores_do_not_depend_on_threads(folders: Path, tmp_path: Path) -> None:
     one = judged("knn", folders, tmp_path / "one", workers=1)
     np.testing.assert_equal(judged("knn", folders, tmp_path / "one", workers=2).metrics, one.metrics)
+
+
+def test_the_profile_of_several_runs_is_drawn_and_nothing_else(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judged("knn", folders, tmp_path / "runs")
+    judged("knn", folders, tmp_path / "runs", seed=1)
+    answer = call(capsys, "plot", "profile", tmp_path / "runs", "--out", tmp_path / "figure")
+    assert answer.status == 0
+    assert [Path(line).name for line in answer.out.split()] == ["figure.pdf", "figure.png", "figure.txt"]
+    answer = call(capsys, "plot", "profile", tmp_path / "runs", "--protocols", "voc-svm")
+    assert answer.status == 2
+    assert "there are knn-20-quick on colours" in answer.err
