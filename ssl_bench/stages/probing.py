@@ -108,7 +108,12 @@ def probe(
     if not jobs:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in outcome.left_out.items())
         raise UserError(f"no protocol of frozen features runs on {data}: {reasons}")
-    failed = _run_together([job for job in jobs if not job.folder.done], threads=workers, go_on=True)
+    failed = _run_together(
+        [job for job in jobs if not job.folder.done],
+        threads=workers,
+        go_on=True,
+        keep_failures=bool(protocols),
+    )
     if protocols:
         outcome.failures = [f"{name}: {reason}" for name, reason in failed.items()]
     else:
@@ -127,7 +132,9 @@ def _only_process(device: str) -> Processes:
     return processes
 
 
-def _run_together(jobs: Sequence[ProbeJob], *, threads: int | None, go_on: bool = False) -> dict[str, str]:
+def _run_together(
+    jobs: Sequence[ProbeJob], *, threads: int | None, go_on: bool = False, keep_failures: bool = True
+) -> dict[str, str]:
     """Take the features of all jobs in as few passes as their pictures allow, then fit and score each.
 
     Returns:
@@ -156,7 +163,9 @@ def _run_together(jobs: Sequence[ProbeJob], *, threads: int | None, go_on: bool 
             try:
                 job.run(taken["train"][job.protocol.name], taken["test"][job.protocol.name])
             except UserError as error:
-                job.keep_failure(error)
+                # What nobody asked for by name, and the data does not allow, has not failed.
+                if keep_failures:
+                    job.keep_failure(error)
                 if not go_on:
                     raise
                 say(f"{job.protocol.name}: {error}")

@@ -139,11 +139,13 @@ def test_low_shot_that_the_data_does_not_allow_is_left_out_but_an_error_where_it
     outcome = probe(ENCODER, data=voc, budget="quick", out=tmp_path / "runs", device="cpu")
     assert [record.task for record in outcome.records] == ["knn"]
     assert "k = 16 positives were asked for" in outcome.left_out["voc07-lowshot-quick"]
+    assert not list((tmp_path / "runs").rglob("failure.json"))
     named = probe(
         ENCODER, data=voc, budget="quick", protocols=["voc-lowshot"], out=tmp_path / "other", device="cpu"
     )
     assert named.records == []
     assert "k = 16 positives were asked for" in named.failures[0]
+    assert list((tmp_path / "other").rglob("failure.json"))
     with pytest.raises(UserError, match="k = 16 positives"):
         judged("voc-lowshot", voc, tmp_path / "third")
 
