@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ssl_bench.data.labelled import LabelledImages
 from ssl_bench.engine.processes import Processes
-from ssl_bench.errors import UserError
+from ssl_bench.errors import UserError, unknown
 from ssl_bench.features.extraction import Extraction, extract_together
 from ssl_bench.features.store import FeatureStore
 from ssl_bench.progress import say
-from ssl_bench.protocol_names import PROBES, resolve_probe
+from ssl_bench.protocol_names import PROBES, is_probe, resolve_probe
+from ssl_bench.recipes import recipe_names
 from ssl_bench.records import Record
 from ssl_bench.runs import default_runs_folder
 from ssl_bench.stages.datasets import cache_folder
@@ -90,6 +91,9 @@ def probe(
     processes = _only_process(device)
     outcome = ProbeOutcome()
     jobs: list[ProbeJob] = []
+    for task in protocols:
+        if not is_probe(task):
+            raise unknown("protocol of frozen features", task, [*PROBES, *recipe_names("probes")])
     chosen = [f"budget={budget}"] if budget else []
     for task in protocols or PROBES:
         protocol, changed = resolve_probe(task, chosen, real_data=data is not None)
