@@ -10,6 +10,7 @@ from ssl_bench.stages.tables import printed, table
 from tests.conftest import REPOSITORY
 
 SUBSET = REPOSITORY / "results/measured/voc2007-subset"
+FROZEN = REPOSITORY / "results/measured/frozen-features"
 PARIS = REPOSITORY / "results/measured/paris-streetview-eval"
 
 
@@ -19,6 +20,8 @@ PARIS = REPOSITORY / "results/measured/paris-streetview-eval"
         ("context-encoders-2", SUBSET, SUBSET),
         (str(SUBSET / "common-classes.yaml"), SUBSET, SUBSET / "common-classes"),
         ("context-encoders-1", PARIS, PARIS),
+        (str(FROZEN / "table.yaml"), FROZEN / "records", FROZEN),
+        (str(FROZEN / "squeezenet/table.yaml"), FROZEN / "squeezenet/records", FROZEN / "squeezenet"),
     ],
 )
 def test_committed_tables_are_made_of_the_committed_records(name: str, records: Path, folder: Path) -> None:
