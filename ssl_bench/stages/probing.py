@@ -100,7 +100,7 @@ def probe(
         try:
             found = transfer_data(protocol, Path(data) if data is not None else None, limit=limit)
         except UserError as error:
-            if protocols:
+            if protocols or (data is not None and not Path(data).exists()):
                 raise
             outcome.left_out[protocol.name] = str(error).split(". ")[0]
             continue

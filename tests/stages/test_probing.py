@@ -241,6 +241,9 @@ def test_what_cannot_be_meant_is_said(
     answer = call(capsys, "probe", ENCODER, "--protocols", "voc-svn", "--out", tmp_path)
     assert answer.status == 2
     assert "voc-svm" in answer.err
+    answer = call(capsys, "probe", ENCODER, "--data", tmp_path / "nowhere", "--out", tmp_path)
+    assert answer.status == 2
+    assert answer.err.count("there is no such folder") == 1
     answer = call(capsys, "transfer", "--task", "knn", "mode=finetune", "--encoder", ENCODER)
     assert answer.status == 2
     assert "mode=finetune" in answer.err
