@@ -5,8 +5,10 @@ Fields marked `NOT_HASHED` are words for the reader; everything else moves numbe
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ssl_bench.hashing import NOT_HASHED, introduced_as
@@ -36,18 +38,104 @@ class SplitSettings(Settings):
     test: str
 
 
+# Networks whose fresh weights are drawn here, by the start of their names, with the ways of drawing: the usual first.
+# A library draws those of its networks itself.
+OWN_INITS: dict[str, tuple[str, ...]] = {
+    "dcgan": ("dcgan",),
+    "caffenet": ("kaiming", "gaussian"),
+    "resnet": ("kaiming",),
+    "wide_resnet": ("kaiming",),
+    "squeezenet": ("kaiming",),
+}
+LIBRARIES = ("timm:", "torchvision:")
+# Networks of the libraries that are built here: the same keys, the same function. `encoders.native_names` says more.
+_RESNETS = r"(resnet(?:18|34|50|101|152)|wide_resnet50_2)"
+BUILT_HERE = re.compile(
+    rf"timm:(?:tv_)?{_RESNETS}(?:\.[^:]+)?|torchvision:{_RESNETS}|torchvision:(squeezenet)1_0"
+)
+
+
+def inits_of(arch: str) -> tuple[str, ...]:
+    """Name the ways of drawing fresh weights of a network, the usual one first; all of them if it is not known."""
+    if arch.startswith(LIBRARIES) or arch == "factory":
+        return ("library",)
+    kinds = [inits for name, inits in OWN_INITS.items() if arch.startswith(name)]
+    return kinds[0] if kinds else ("kaiming", "gaussian")
+
+
+def our_name(arch: str) -> str:
+    """Name a network of ours that a library has as well; leave every other name as it is."""
+    found = BUILT_HERE.fullmatch(arch)
+    return next(name for name in found.groups() if name) if found else arch
+
+
+def usual_encoder(name: str) -> dict[str, Any]:
+    """Say what a network's name alone stands for where a recipe has settings of an encoder."""
+    arch = our_name(name)
+    return {"arch": arch, "width": 1.0, "init": inits_of(arch)[0]}
+
+
 class EncoderSettings(Settings):
-    """Which network learns. `width` multiplies its channels; `init` names the initialisation."""
+    """Which network learns. `width` multiplies its channels; `init` names the initialisation.
+
+    `arch` is a network of ours (caffenet, resnet50), timm:NAME or torchvision:NAME, with settings of its own behind it
+    if it has any (timm:vit_small_patch16_224:patch_size=32); the `library` initialises its networks itself. A name in
+    place of the settings stands for `usual_encoder`.
+    """
 
     arch: str
     width: Annotated[float, Field(gt=0, le=4)]
-    init: Literal["kaiming", "gaussian", "dcgan"]
+    init: Literal["kaiming", "gaussian", "dcgan", "library"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_name_is_enough(cls, value: Any) -> Any:
+        return usual_encoder(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _init_fits(self) -> EncoderSettings:
         if (self.init == "dcgan") != self.arch.startswith("dcgan"):
             raise ValueError("init dcgan belongs to arch dcgan and dcgan-report, and these have no other")
+        if ".py:" in self.arch:
+            raise ValueError(
+                f"arch {self.arch}: a recipe names networks of ours, timm:NAME or torchvision:NAME, since its hash "
+                "could not tell when a file is changed; code of one's own can be judged "
+                "(transfer --encoder FILE.py:FUNCTION)"
+            )
+        own = our_name(self.arch)
+        if own != self.arch:
+            raise ValueError(f"arch {self.arch} is {own} here: say arch {own}, or encoder={self.arch}")
+        inits = inits_of(self.arch)
+        if self.init not in inits:
+            raise ValueError(
+                f"init {self.init}: {self.arch} has init {' or '.join(inits)} "
+                f"(encoder={self.arch} sets all that belongs to it)"
+            )
+        if self.width != 1 and self.init == "library":
+            raise ValueError(
+                f"width {self.width:g}: {self.arch} has one width, 1; choose a smaller network instead"
+            )
+        if self.own_settings.keys() & {"width", "init", "name"}:
+            raise ValueError(
+                f"arch {self.arch}: width and init are keys of encoder, not settings behind a name"
+            )
         return self
+
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """What stands behind the network's name, as setting=value."""
+        pairs = (part.partition("=") for part in self.arch.split(":") if "=" in part)
+        return {key: yaml.safe_load(value) for key, _, value in pairs}
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What the network is built from: its name, its width where it has several, its own settings."""
+        name = ":".join(part for part in self.arch.split(":") if "=" not in part)
+        return {
+            "name": name,
+            **({} if self.init == "library" else {"width": self.width}),
+            **self.own_settings,
+        }
 
 
 class ResizeSettings(Settings):

@@ -3,12 +3,15 @@
 As in Caffe, unlike in torchvision's `alexnet`: grouped convolutions in conv2, conv4 and conv5, local response
 normalisation after pooling (AlexNet normalises before it), no padding in conv1, and pooling that rounds map
 sizes up. At width 1 conv1 to conv5 have 2,334,080 parameters, and a 227-pixel image gives 6 x 6 x 256.
+
+Two options give the order of AlexNet as Krizhevsky et al. wrote it down (and Caffe's bvlc_alexnet), which normalises
+before it pools, and the network without groups that some re-implementations train.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +19,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ssl_bench.encoders.contract import Encoder, Preprocessing, Tap
+from ssl_bench.errors import unknown
+
+Norm = Literal["after-pooling", "before-pooling"]
 
 CHANNELS = (96, 256, 384, 384, 256)
 GROUPS = (1, 2, 1, 2, 2)
@@ -97,30 +103,52 @@ def local_response_norm(maps: Tensor, *, size: int = 5, alpha: float = 1e-4, bet
 
 
 class CaffeNet(Encoder):
-    """conv1 to conv5 with taps conv1..conv5 (after ReLU) and pool1, pool2, pool5 (before normalisation)."""
+    """conv1 to conv5 with taps conv1..conv5 (after ReLU, before any normalisation) and pool1, pool2, pool5.
+
+    The pools are taken as they come out of pooling: before normalisation, unless that stands before pooling.
+    """
 
     last_tap = "pool5"
     dense_tap = "conv5"
 
-    def __init__(self, *, width: float = 1.0, input_size: int = 227) -> None:
+    def __init__(
+        self,
+        *,
+        width: float = 1.0,
+        input_size: int = 227,
+        grouped: bool = True,
+        norm: Norm = "after-pooling",
+    ) -> None:
         """Build the network without initialising it in any particular way (see `initialise`).
 
         Args:
             width: Multiplies the channels of every layer (rounded to a multiple of 4).
             input_size: The side in pixels it is going to be trained at; kept in the preprocessing record.
+            grouped: Whether conv2, conv4 and conv5 are in two groups that do not see each other.
+            norm: Whether local response normalisation comes after pooling (CaffeNet) or before it (AlexNet).
+
+        Raises:
+            UserError: Another order.
         """
         super().__init__()
+        if norm not in get_args(Norm):
+            raise unknown("order of normalisation and pooling", norm, get_args(Norm))
+        groups = GROUPS if grouped else (1,) * len(GROUPS)
         wide = [max(4, round(channels * width / 4) * 4) for channels in CHANNELS]
         self.conv1 = nn.Conv2d(3, wide[0], 11, stride=4)
-        self.conv2 = nn.Conv2d(wide[0], wide[1], 5, padding=2, groups=2)
+        self.conv2 = nn.Conv2d(wide[0], wide[1], 5, padding=2, groups=groups[1])
         self.conv3 = nn.Conv2d(wide[1], wide[2], 3, padding=1)
-        self.conv4 = nn.Conv2d(wide[2], wide[3], 3, padding=1, groups=2)
-        self.conv5 = nn.Conv2d(wide[3], wide[4], 3, padding=1, groups=2)
+        self.conv4 = nn.Conv2d(wide[2], wide[3], 3, padding=1, groups=groups[3])
+        self.conv5 = nn.Conv2d(wide[3], wide[4], 3, padding=1, groups=groups[4])
         self.taps = {
             name: Tap(channels=wide[layer], stride=stride, centre=centre)
             for name, layer, stride, centre in PLACES
         }
-        self.architecture = {"name": "caffenet", "width": width}
+        self.norm = norm
+        # Only what departs from CaffeNet is named, so that records of it stay what they were.
+        options = {"grouped": False} if not grouped else {}
+        order = {"norm": norm} if norm != "after-pooling" else {}
+        self.architecture = {"name": "caffenet", "width": width, **options, **order}
         self.preprocessing = Preprocessing(
             size=input_size,
             interpolation="bilinear",
@@ -140,10 +168,13 @@ class CaffeNet(Encoder):
             if f"conv{layer}" in wanted:
                 found[f"conv{layer}"] = maps
             if layer in (1, 2, 5) and len(found) < len(wanted):
+                if layer < 5 and self.norm == "before-pooling":
+                    maps = local_response_norm(maps)
                 maps = F.max_pool2d(maps, 3, stride=2, ceil_mode=True)
                 if f"pool{layer}" in wanted:
                     found[f"pool{layer}"] = maps
-                maps = local_response_norm(maps) if layer < 5 else maps
+                if layer < 5 and self.norm == "after-pooling":
+                    maps = local_response_norm(maps)
             if len(found) == len(wanted):
                 break
         missing = wanted - found.keys()

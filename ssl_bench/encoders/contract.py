@@ -112,10 +112,18 @@ class Encoder(nn.Module):
 
 
 def weights_hash(module: nn.Module) -> str:
-    """Hash a module's parameters and buffers: SHA-256 over names, types, shapes and bytes, in order of name."""
+    """Hash a module's parameters and buffers as `tensors_hash` does."""
+    return tensors_hash(module.state_dict())
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """Hash named tensors: SHA-256 over names, types, shapes and bytes, in order of name.
+
+    A memory map is read once and not copied.
+    """
     total = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         value = tensor.detach().cpu().contiguous()
         total.update(f"{name}:{value.dtype}:{tuple(value.shape)}\n".encode())
-        total.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+        total.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()

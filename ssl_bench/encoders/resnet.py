@@ -1,5 +1,6 @@
 """ResNets (He et al., CVPR 2016), assembled from torchvision's blocks so that its weights load by name.
 
+The wide one (Zagoruyko and Komodakis, BMVC 2016) has twice the channels in the 3 x 3 convolutions of its bottlenecks.
 Keys are torchvision's without `fc`: conv1, bn1, layer1 to layer4. Like there, and unlike the paper, a bottleneck
 halves the map in its 3 x 3 convolution and not in the 1 x 1 before it (called v1.5). The stages go by the names
 of the detection literature, res2 to res5 for layer1 to layer4. A width other than 1 gives the small networks
@@ -26,7 +27,12 @@ NETWORKS: Mapping[str, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int,
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+    "resnet152": (Bottleneck, (3, 8, 36, 3)),
+    "wide_resnet50_2": (Bottleneck, (3, 4, 6, 3)),
 }
+# Channels of a bottleneck's 3 x 3 convolution where 64 are usual.
+BOTTLENECK_CHANNELS = {"wide_resnet50_2": 128}
 INITS = ("kaiming",)
 OUTPUT_STRIDES = (8, 16, 32)
 STRIDES = {"conv1": 2, "res2": 4, "res3": 8, "res4": 16, "res5": 32}
@@ -39,7 +45,7 @@ STD_RGB = (0.229, 0.224, 0.225)
 
 
 class ResNetEncoder(Encoder):
-    """ResNet-18, 34 or 50 with taps conv1 (after ReLU) and res2 to res5 (after the last ReLU of each stage).
+    """A ResNet with taps conv1 (after ReLU) and res2 to res5 (after the last ReLU of each stage).
 
     Every layer that halves a map pads by (kernel - 1) / 2, so that the first cell of each tap looks at the
     first pixel: all centres are 0.
@@ -52,7 +58,7 @@ class ResNetEncoder(Encoder):
         """Build the network; `initialise` draws its weights.
 
         Args:
-            name: resnet18, resnet34 or resnet50.
+            name: resnet18, resnet34, resnet50, resnet101, resnet152 or wide_resnet50_2.
             width: Multiplies the 64 channels that all others are multiples of (rounded to a multiple of 4).
             input_size: The side in pixels it is going to be trained at; kept in the preprocessing record.
 
@@ -69,9 +75,10 @@ class ResNetEncoder(Encoder):
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         channels = {"conv1": base}
         before = base
+        inner = BOTTLENECK_CHANNELS.get(name, BASE_CHANNELS)
         for number, (tap, stage) in enumerate(STAGES.items()):
             planes = base * 2**number
-            blocks = _stage(block, before, planes, depths[number], stride=2 if number else 1)
+            blocks = _stage(block, before, planes, depths[number], stride=2 if number else 1, inner=inner)
             setattr(self, stage, blocks)
             before = channels[tap] = planes * block.expansion
         self.taps = {
@@ -187,7 +194,7 @@ class ResNetEncoder(Encoder):
 
 
 def _stage(
-    block: type[BasicBlock | Bottleneck], before: int, planes: int, depth: int, *, stride: int
+    block: type[BasicBlock | Bottleneck], before: int, planes: int, depth: int, *, stride: int, inner: int
 ) -> nn.Sequential:
     """Build one stage: the first block changes stride and channels, with a projection beside it."""
     after = planes * block.expansion
@@ -196,8 +203,8 @@ def _stage(
         projection = nn.Sequential(
             nn.Conv2d(before, after, 1, stride=stride, bias=False), nn.BatchNorm2d(after)
         )
-    rest = [block(after, planes) for _ in range(1, depth)]
-    return nn.Sequential(block(before, planes, stride, projection), *rest)
+    rest = [block(after, planes, base_width=inner) for _ in range(1, depth)]
+    return nn.Sequential(block(before, planes, stride, projection, base_width=inner), *rest)
 
 
 def _space_out(stage: nn.Sequential, stride: int, first: int, rest: int) -> None:

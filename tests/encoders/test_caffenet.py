@@ -136,6 +136,12 @@ def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
         build_encoder({"name": "cafenet"}, input_size=96)
 
 
+@pytest.mark.parametrize("width", [0, -1, 5, "wide", None])
+def test_a_width_is_a_number(width: object) -> None:
+    with pytest.raises(UserError, match=r"caffenet cannot be built with width .*above 0 and up to 4"):
+        build_encoder({"name": "caffenet", "width": width})
+
+
 @pytest.mark.parametrize("channels", ["RGB", "BGR"])
 @pytest.mark.parametrize("value_range", [1, 255])
 def test_normalise_and_restore_are_inverse(channels: str, value_range: int) -> None:
@@ -153,3 +159,44 @@ def test_normalise_and_restore_are_inverse(channels: str, value_range: int) -> N
     expected = (pixels[:, first].float() / 255 * value_range - 0.4 * value_range) / (0.2 * value_range)
     torch.testing.assert_close(values[:, 0], expected)
     assert torch.equal(preprocessing.restore(values), pixels)
+
+
+def test_the_options_are_named_only_where_they_depart() -> None:
+    assert build_encoder(SMALL).architecture == SMALL
+    assert build_encoder({**SMALL, "grouped": True, "norm": "after-pooling"}).architecture == SMALL
+    other = {**SMALL, "grouped": False, "norm": "before-pooling"}
+    assert build_encoder(other).architecture == other
+    with pytest.raises(UserError, match="unknown order of normalisation and pooling 'between'"):
+        build_encoder({**SMALL, "norm": "between"})
+
+
+def test_without_groups_the_convolutions_see_all_channels() -> None:
+    whole = CaffeNet(grouped=False).state_dict()
+    shapes = [tuple(whole[f"conv{layer}.weight"].shape) for layer in (2, 4, 5)]
+    assert shapes == [(256, 96, 5, 5), (384, 384, 3, 3), (256, 384, 3, 3)]
+
+
+@torch.no_grad()
+def test_alexnets_order_normalises_before_it_pools() -> None:
+    encoder = fresh_encoder({**SMALL, "norm": "before-pooling"}, init="kaiming", seed=0)
+    usual = fresh_encoder(SMALL, init="kaiming", seed=0)
+    images = torch.randn(2, 3, 99, 99, generator=torch.Generator().manual_seed(0)) * 50
+    maps = images
+    state = encoder.state_dict()
+    for layer, (stride, padding, groups) in enumerate(
+        ((4, 0, 1), (1, 2, 2), (1, 1, 1), (1, 1, 2), (1, 1, 2)), 1
+    ):
+        weight, bias = state[f"conv{layer}.weight"], state[f"conv{layer}.bias"]
+        maps = torch.relu(torch.conv2d(maps, weight, bias, stride, padding, 1, groups))
+        if layer < 3:
+            maps = torch.nn.LocalResponseNorm(5)(maps)
+        if layer in (1, 2, 5):
+            maps = torch.nn.functional.max_pool2d(maps, 3, 2, ceil_mode=True)
+        if layer == 1:
+            pool1 = maps
+    found = encoder.forward_taps(images, list(encoder.taps))
+    torch.testing.assert_close(found["pool1"], pool1)
+    torch.testing.assert_close(found["pool5"], maps, atol=1e-3, rtol=1e-4)
+    alike = usual.forward_taps(images, ["conv1", "conv2"])
+    assert torch.equal(found["conv1"], alike["conv1"]), "taps of convolutions stand before normalisation"
+    assert not torch.allclose(found["conv2"], alike["conv2"])

@@ -54,7 +54,15 @@ def reached(encoder: Encoder, tap: str, cell: int, size: int) -> tuple[int, int]
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("resnet18", 11_176_512), ("resnet34", 21_284_672), ("resnet50", 23_508_032)]
+    ("name", "parameters"),
+    [
+        ("resnet18", 11_176_512),
+        ("resnet34", 21_284_672),
+        ("resnet50", 23_508_032),
+        ("resnet101", 42_500_160),
+        ("resnet152", 58_143_808),
+        ("wide_resnet50_2", 66_834_240),
+    ],
 )
 def test_width_1_is_torchvisions_network_without_fc(name: str, parameters: int) -> None:
     theirs = torchvision.models.get_model(name).eval()
