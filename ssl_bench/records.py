@@ -8,9 +8,10 @@ are no absolute paths and no host names, so that a record can be published as it
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,6 +22,10 @@ from ssl_bench.hashing import settings_hash
 if TYPE_CHECKING:
     from ssl_bench.probe_schemas import ProbeProtocol
     from ssl_bench.protocol_schemas import InpaintingProtocol, Protocol
+
+EncoderSource = Literal[
+    "run", "file", "random", "none", "checkpoint", "timm", "torchvision", "hf-hub", "factory"
+]
 
 SCHEMA_VERSION = 1
 RESULT_FILE = "result.json"
@@ -117,6 +122,28 @@ class PretrainingReference(_Part):
     limit: int | None = None
 
 
+class WeightsReference(_Part):
+    """Where weights that were not learned here came from, and what was proven of them.
+
+    Attributes:
+        origin: The file's name without its folder, or the library's name for them.
+        layout: Whose way of writing checkpoints, e.g. "MoCo v1 or v2", and where in the file the encoder was.
+        matched, wanted: Tensors of the encoder that were the file's, and all that it has.
+        reshaped: Tensors brought to another size, and how.
+        preprocessing: The encoder's input, and what that is based on.
+        untrained: Signs that nothing was learned; not empty only where that was allowed.
+    """
+
+    origin: str
+    layout: str
+    matched: int
+    wanted: int
+    reshaped: dict[str, str] = Field(default_factory=dict)
+    preprocessing: dict[str, Any]
+    preprocessing_basis: str
+    untrained: tuple[str, ...] = ()
+
+
 class EncoderReference(_Part):
     """Which weights were judged. `sha256` is over the tensors' names, shapes and bytes.
 
@@ -128,8 +155,9 @@ class EncoderReference(_Part):
     architecture: str
     sha256: str
     tap: str
-    source: Literal["run", "file", "random", "none"]
+    source: EncoderSource
     pretraining: PretrainingReference | None = None
+    weights: WeightsReference | None = None
 
 
 class Selection(_Part):
@@ -207,7 +235,7 @@ class Cost(_Part):
 class Record(_Part):
     """One run of one protocol on one encoder. Metrics are percent."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Annotated[int, Field(strict=True)] = SCHEMA_VERSION
     status: Literal["done", "failed"]
     error: str | None = None
     run: str
@@ -262,33 +290,50 @@ def load_record(path: Path) -> Record:
     Raises:
         UserError: The file is not a record of a schema version that this program knows.
     """
+    record = _valid_record(path)
+    if record is None:
+        raise _refusal(path)
+    return record
+
+
+def _valid_record(path: Path) -> Record | None:
+    """Read a record in one pass; None where anything is wrong with it."""
+    try:
+        record = Record.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    known = "schema_version" in record.model_fields_set and record.schema_version == SCHEMA_VERSION
+    scored = record.status == "failed" or record.main_metric in record.metrics
+    return record if known and scored else None
+
+
+def _refusal(path: Path) -> UserError:
+    """Say what is wrong with a file that is no record, in a second, slower reading."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not a result record ({error}). Remove it or run again.") from error
+        return UserError(f"{path}: not a result record ({error}). Remove it or run again.")
     version = value.get("schema_version") if isinstance(value, dict) else None
     if version != SCHEMA_VERSION:
-        raise UserError(f"{path}: schema version {version!r}; this program reads {SCHEMA_VERSION}.")
+        return UserError(f"{path}: schema version {version!r}; this program reads {SCHEMA_VERSION}.")
     try:
-        record = Record.model_validate(value)
+        record = Record.model_validate_json(json.dumps(value))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: not a valid record ({place}: {first['msg']}).") from error
-    if record.status == "done" and record.main_metric not in record.metrics:
-        raise UserError(f"{path}: not a valid record (its main metric {record.main_metric!r} is missing).")
-    return record
+        return UserError(f"{path}: not a valid record ({place}: {first['msg']}).")
+    return UserError(f"{path}: not a valid record (its main metric {record.main_metric!r} is missing).")
 
 
 def record_paths(folder: Path) -> Iterator[Path]:
     """List the record files below `folder` in order: a run's result, or else its failure."""
-    for path in sorted(folder.rglob("*.json")):
-        if path.name == RESULT_FILE or (
-            path.name == FAILURE_FILE and not path.with_name(RESULT_FILE).exists()
-        ):
-            yield path
-        elif path.parent.name == "records" and path.name not in (RESULT_FILE, FAILURE_FILE):
-            yield path  # committed records: results/measured/<name>/records/<run>.json
+    found: list[Path] = []
+    for top, _, names in os.walk(folder):
+        found += [Path(top, name) for name in (RESULT_FILE, FAILURE_FILE) if name in names][:1]
+        if os.path.basename(top) == "records":  # noqa: PTH119  # committed: results/measured/<name>/records/<run>.json
+            others = (name for name in names if name.endswith(".json"))
+            found += [Path(top, name) for name in others if name not in (RESULT_FILE, FAILURE_FILE)]
+    yield from sorted(found)
 
 
 def load_records(folder: Path) -> list[Record]:

@@ -16,14 +16,17 @@ from ssl_bench.atomic import write_atomically, write_json
 from ssl_bench.encoders.contract import Encoder, Preprocessing, weights_hash
 from ssl_bench.encoders.registry import build_encoder
 from ssl_bench.errors import UserError
-from ssl_bench.records import PretrainingReference
+from ssl_bench.records import PretrainingReference, WeightsReference
 
 WEIGHTS_FILE = "encoder.safetensors"
 CARD_FILE = "encoder.json"
 
 
 class EncoderCard(BaseModel):
-    """What stands beside the weights. `sha256` is `weights_hash` of the encoder."""
+    """What stands beside the weights. `sha256` is `weights_hash` of the encoder.
+
+    `weights` says where they came from if they were not learned here, `code_version` which program wrote the card.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,6 +39,7 @@ class EncoderCard(BaseModel):
     pretraining: PretrainingReference | None
     pretraining_seed: int | None
     code_version: str
+    weights: WeightsReference | None = None
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
