@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ssl_bench.errors import UserError, unknown
+from ssl_bench.linear_schemas import LinearHeadsSettings, LinearSegmentationSettings
 from ssl_bench.probe_schemas import PROBE_KINDS, ProbeProtocol
-from ssl_bench.protocol_schemas import Protocol
+from ssl_bench.protocol_schemas import ClassificationSettings, Protocol
 from ssl_bench.recipes import (
     QUICK,
     load_probe_protocol,
@@ -19,6 +20,8 @@ from ssl_bench.recipes import (
 
 BUDGETS = ("full", "quick", "demo")
 MODES = ("finetune", "frozen")
+# Another word for frozen, where nothing but one linear layer stands on the frozen encoder.
+LINEAR = "linear"
 # The full form that a task's short name stands for, by mode. A new default is another name here: records tell
 # by their protocol's hash which one they are of, and what was a default before can still be run by its name.
 DEFAULTS = {
@@ -72,8 +75,14 @@ def resolve_protocol(task: str, overrides: Sequence[str], *, real_data: bool) ->
 
     Returns:
         The protocol and the settings that were changed in it.
+
+    Raises:
+        UserError: There is no such task, form or setting, or mode=linear where the frozen form is not linear.
     """
     choices, rest = _choices(overrides)
+    asked = choices.get("mode")
+    if asked == LINEAR:
+        choices["mode"] = "frozen"
     if task in TASKS:
         budget = choices.get("budget", "full" if real_data else "quick")
         name = protocol_name(task, choices.get("mode", MODES[0]), budget)
@@ -81,7 +90,22 @@ def resolve_protocol(task: str, overrides: Sequence[str], *, real_data: bool) ->
         name = _frozen_form(task, choices, real_data=real_data)
     else:
         name = _form(task, choices)
-    return load_protocol(name, rest), rest
+    protocol = load_protocol(name, rest)
+    if asked == LINEAR and not _is_linear(protocol):
+        raise UserError(
+            f"mode=linear: {protocol.name} fits more than one linear layer on the frozen encoder: choose mode=frozen "
+            "or mode=finetune. voc-cls has mode=linear, and --task linear has a layer on every tap"
+        )
+    return protocol, rest
+
+
+def _is_linear(protocol: Protocol) -> bool:
+    """Whether a protocol fits one linear layer on a frozen encoder, or several side by side."""
+    settings = protocol.settings
+    alone = isinstance(settings, ClassificationSettings) and not settings.hidden
+    return protocol.mode == "frozen" and (
+        alone or isinstance(settings, (LinearHeadsSettings, LinearSegmentationSettings))
+    )
 
 
 def is_probe(task: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ssl_bench.hashing import NOT_HASHED
+from ssl_bench.hashing import NOT_HASHED, introduced_as
 from ssl_bench.training_schemas import (
     Count,
     EncoderSettings,
@@ -29,6 +29,8 @@ class MaskSettings(Settings):
     `fraction` is the share of the image's area that is removed, at most (`random-noise`: about); a square's
     side is half the image's. `overlap` is the band, in pixels, of the square that stays visible and weighs
     `overlap_weight`. `shapes` says where random regions come from: drawn, or a VOC's segmentation masks.
+    `granularity`: `pixels`, or `patches`, whole cells of the encoder's last map, so that a transformer sees no patch
+    of which a part is gone.
     """
 
     kind: Literal["central", "random-square", "random-block", "random-region", "random-noise", "none"]
@@ -36,9 +38,14 @@ class MaskSettings(Settings):
     fraction: Annotated[float, Field(ge=0, le=0.9)]
     overlap: Annotated[int, Field(ge=0)]
     overlap_weight: Annotated[float, Field(ge=0)]
+    granularity: Literal["pixels", "patches"] = Field(
+        default="pixels", json_schema_extra=introduced_as("pixels")
+    )
 
     @model_validator(mode="after")
     def _something_is_removed(self) -> MaskSettings:
+        if self.kind == "none" and self.granularity != "pixels":
+            raise ValueError("granularity is pixels for mask kind none, which removes nothing")
         if self.kind in ("random-block", "random-region") and self.fraction < 0.02:
             raise ValueError(f"fraction must be at least 0.02 for a {self.kind} mask")
         if self.kind in ("central", "random-square") and self.overlap_weight not in range(1, 256):
@@ -113,6 +120,10 @@ class InpaintingSettings(Settings):
     def _output_fits_mask(self) -> InpaintingSettings:
         if self.mask.kind == "none":
             raise ValueError("mask.kind none leaves nothing to paint")
+        if self.mask.granularity != "pixels":
+            raise ValueError(
+                "mask.granularity patches is for method context-encoder; the inpainting network has pixels"
+            )
         if self.paints == "patch" and self.one_mask_a_batch:
             raise ValueError("one_mask_a_batch is for paints whole: a patch is cut where its own hole lies")
         if self.mask.shapes != "drawn" and self.mask.kind != "random-region":
@@ -240,7 +251,10 @@ class PretrainRecipe(Settings):
             return self
         wanted = "dcgan" if self.pretext.generator == "official" else "dcgan-report"
         if self.encoder.arch != wanted:
-            raise ValueError(f"pretext.generator {self.pretext.generator} has encoder.arch {wanted}")
+            raise ValueError(
+                f"pretext.generator {self.pretext.generator} has encoder.arch {wanted}, not {self.encoder.arch}: the "
+                "inpainting network is encoder and decoder in one. Recipes context-encoder take any encoder"
+            )
         if self.input.size != 128:
             raise ValueError(
                 f"the inpainting network is made for images of 128 px: input.size {self.input.size}"

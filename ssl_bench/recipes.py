@@ -20,6 +20,7 @@ from ssl_bench.errors import UserError, nearest, unknown
 from ssl_bench.probe_schemas import ProbeProtocol
 from ssl_bench.protocol_schemas import InpaintingProtocol, Protocol
 from ssl_bench.recipe_schemas import PretrainRecipe
+from ssl_bench.training_schemas import usual_encoder
 
 Kind = Literal["pretrain", "transfer", "inpainting", "probes"]
 SCHEMAS: dict[str, type[BaseModel]] = {
@@ -32,6 +33,8 @@ SCHEMAS: dict[str, type[BaseModel]] = {
 WITH_QUICK_FORMS = ("transfer", "probes")
 # Sections whose keys are names: null takes one out.
 NAMED = ("splits", "networks", "taps", "departures")
+# Keys whose value says which others a mapping has.
+TAGS = ("method", "kind")
 QUICK = "-quick"
 INPAINTING = "inpainting"
 INPAINTING_DEFAULT = "inpainting-center"
@@ -87,7 +90,7 @@ def recipe_path(kind: Kind, name: str) -> Path:
     return path
 
 
-class _EachKeyOnce(yaml.SafeLoader):
+class _EachKeyOnce(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C where it is built, ten times faster
     """YAML as PyYAML reads it, but a key that stands twice is an error: the first value would be lost unseen."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -124,7 +127,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     A mapping that names another `method`, or another `kind` with its keys, than the one below replaces it whole,
     since each has its own keys. In sections whose keys are names (`NAMED`), null takes one out.
     """
-    for tag in ("method", "kind"):
+    for tag in TAGS:
         alone = tag == "kind" and len(changes) == 1
         if tag in changes and not alone and base.get(tag) != changes[tag]:
             return dict(changes)
@@ -215,7 +218,7 @@ def parse_override(text: str) -> tuple[list[str], Any]:
 
 
 def apply_overrides(value: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Set dotted keys. Only keys that the recipe has can be set.
+    """Set dotted keys. Only keys that the recipe has can be set; `encoder=NAME` sets all that belongs to a network.
 
     Raises:
         UserError: The key is not there; the nearest known one is given.
@@ -231,10 +234,11 @@ def apply_overrides(value: dict[str, Any], overrides: Sequence[str]) -> dict[str
                 raise UserError(
                     f"unknown key {given!r}{nearest(given, known)} (known keys: {', '.join(known)})"
                 )
-        changes: Any = new
+        if keys == ["encoder"] and isinstance(new, str):
+            new = usual_encoder(new)  # written out here, so that a later setting can change a part of it
         for key in reversed(keys):
-            changes = {key: changes}
-        value = merged(value, changes)
+            new = {key: new}
+        value = merged(value, new)
     return value
 
 
@@ -298,7 +302,8 @@ def _field_names(schema: type[BaseModel]) -> list[str]:
 
 def load_pretrain_recipe(name: str, overrides: Sequence[str] = ()) -> PretrainRecipe:
     """Load a pretraining recipe, with `key=value` changes laid over it."""
-    value = apply_overrides(with_later_keys(PretrainRecipe, read_with_base("pretrain", name)), overrides)
+    value = with_later_keys(PretrainRecipe, read_with_base("pretrain", name))
+    value = apply_overrides(value, overrides)
     return validated(PretrainRecipe, value, f"recipe {name}")
 
 
@@ -312,8 +317,8 @@ def with_later_keys(schema: type[BaseModel], value: Mapping[str, Any]) -> dict[s
         below = result.get(name)
         for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
             if isinstance(below, Mapping) and isinstance(part, type) and issubclass(part, BaseModel):
-                kind = part.model_fields.get("kind")
-                if kind is None or below.get("kind") in getattr(kind.annotation, "__args__", ()):
+                tags = [(tag, part.model_fields[tag]) for tag in TAGS if tag in part.model_fields]
+                if all(below.get(tag) in getattr(tagged.annotation, "__args__", ()) for tag, tagged in tags):
                     result[name] = with_later_keys(part, below)
     return result
 

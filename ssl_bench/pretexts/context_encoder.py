@@ -7,6 +7,9 @@ alone: with an adversarial loss this network did not converge there.
 
 Removed pixels are filled with the mean pixel, which is 0 after normalisation. The paper's decoder brings 6 x 6
 cells to 161 x 161 pixels (11, 21, 41, 81, 161), which are then resized to the image's 227.
+
+Any encoder can learn so: the decoder stands on its last tap, whatever that is. Where a map has more cells than the
+paper's, fewer up-convolutions reach as far (see `up_convolutions`).
 """
 
 from __future__ import annotations
@@ -28,6 +31,9 @@ from ssl_bench.pretexts.contract import Pretext
 from ssl_bench.pretexts.masks import DrawShape, draw_removal, drawn_shape
 from ssl_bench.recipe_schemas import ContextEncoderSettings
 from ssl_bench.training_schemas import OptimizerSettings
+
+# Along a side of the encoder's map: 768 maps of 16 x 16 cells take 50 million weights, 16 times as many at twice that.
+MOST_CELLS = 16
 
 
 class ChannelwiseLinear(nn.Module):
@@ -64,8 +70,39 @@ def masked_l2(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return squared_error.sum() / ((weight > 0).sum() * target.shape[1]).clamp(min=1)
 
 
+def up_convolutions(cells: int, size: int, most: int) -> int:
+    """Count the up-convolutions that paint at least half of the image's side, at most `most`.
+
+    Each brings n cells to 2n - 1. From CaffeNet's maps it takes all five of the recipes at any size; 14 cells of a
+    transformer at 224 px need four (27, 53, 105, 209). Bilinear interpolation does the rest, as in the paper, where 161
+    of 227 pixels are painted; from a map too small for that it does more, and no layer is added.
+    """
+    for count in range(1, most):
+        cells = 2 * cells - 1
+        if 2 * cells >= size:
+            return count
+    return most
+
+
+def _check_cells(encoder: Encoder, cells: int, size: int) -> None:
+    """Stop where a map is too small to grow again, or too large for the channel-wise layer."""
+    if cells < 2:
+        raise UserError(
+            f"images of {size} px leave the encoder a map of one cell, from which nothing can be painted: "
+            "use a larger input.size, e.g. input.size=128"
+        )
+    if cells > MOST_CELLS:
+        tap = encoder.taps[encoder.last_tap]
+        weights = tap.channels * cells**4
+        raise UserError(
+            f"images of {size} px leave the encoder {cells} x {cells} cells in {encoder.last_tap}, and a channel-wise "
+            f"layer on them would have {weights:,} weights: at most {MOST_CELLS} x {MOST_CELLS} cells. Use a smaller "
+            f"input.size (input.size={MOST_CELLS * tap.stride}), or an encoder of larger patches or strides"
+        )
+
+
 class ContextEncoder(Pretext):
-    """Encoder, channel-wise layer, mixing convolution, five up-convolutions."""
+    """Encoder, channel-wise layer, mixing convolution, up to five up-convolutions."""
 
     def __init__(
         self,
@@ -83,21 +120,19 @@ class ContextEncoder(Pretext):
             draw_shape: Where random regions take their shapes from.
 
         Raises:
-            UserError: The images are so small that the encoder leaves a single cell, which cannot grow again.
+            UserError: The images are so small that the encoder leaves a single cell, which cannot grow again, or so
+                large that the channel-wise layer would be out of all proportion.
         """
         super().__init__()
         self.encoder, self.settings, self.optimizer = encoder, settings, optimizer
         self.size, self.draw_shape = size, draw_shape
         channels = encoder.taps[encoder.last_tap].channels
         cells = encoder.map_size(encoder.last_tap, size)
-        if cells < 2:
-            raise UserError(
-                f"images of {size} px leave the encoder a map of one cell, from which nothing can be painted: "
-                "use a larger input.size, e.g. input.size=128"
-            )
+        _check_cells(encoder, cells, size)
         self.channelwise = ChannelwiseLinear(channels, cells)
         self.mixing = nn.Conv2d(channels, channels, 1)
-        widths = [channels, *settings.decoder_channels, 3]
+        layers = up_convolutions(cells, size, most=len(settings.decoder_channels) + 1)
+        widths = [channels, *settings.decoder_channels[: layers - 1], 3]
         kernel = settings.decoder_kernel
         self.decoder = nn.ModuleList(
             nn.ConvTranspose2d(before, after, kernel, stride=2, padding=kernel // 2)
@@ -116,7 +151,8 @@ class ContextEncoder(Pretext):
 
     def draw(self, rng: np.random.Generator) -> dict[str, Any]:
         """Draw what is removed from one image."""
-        return dict(draw_removal(self.size, self.settings.mask, rng, self.draw_shape))
+        patch = self.encoder.taps[self.encoder.last_tap].stride
+        return dict(draw_removal(self.size, self.settings.mask, rng, self.draw_shape, patch=patch))
 
     def paint(self, images: Tensor, removed: Tensor) -> Tensor:
         """Predict whole images from images with pixels removed; both normalised, (N, 3, S, S)."""

@@ -28,13 +28,18 @@ from ssl_bench.protocols.contract import (
     Model,
     Prediction,
     Scores,
-    Trunk,
+    judged_by_role,
     limited,
     mean_ap_metrics,
     percent_by_class,
     percent_interval,
     require_positives,
+    trunk_by_role,
 )
+
+# Along a side of the maps that heads stand on where the protocol was not made for the network: a ResNet's at 224 px. A
+# transformer's 14 x 14 cells would give fc6 600 million weights; they are averaged.
+MOST_CELLS = 7
 
 
 class ClassificationSamples:
@@ -68,14 +73,20 @@ class ClassificationSamples:
 
 
 class Classifier(Model):
-    """Trunk, a normalisation without parameters if asked for, and fully-connected layers."""
+    """Trunk, a normalisation without parameters if asked for, and fully-connected layers.
+
+    A network without the protocol's tap stands on its last one, on maps of at most 7 x 7 cells.
+    """
 
     def __init__(self, encoder: Encoder, protocol: Protocol, settings: ClassificationSettings) -> None:
         super().__init__()
         frozen = protocol.mode == "frozen"
-        self.trunk = Trunk(encoder, settings.tap, frozen=frozen, batch_norm=settings.batch_norm)
-        channels = encoder.taps[settings.tap].channels
-        features = channels * encoder.map_size(settings.tap, settings.input.size) ** 2
+        self.trunk = trunk_by_role(encoder, settings, frozen=frozen, batch_norm=settings.batch_norm)
+        cells = self.trunk.map_size(settings.input.size)
+        self.pool: nn.Module = nn.Identity()
+        if judged_by_role(encoder, settings) and cells > MOST_CELLS:
+            self.pool, cells = nn.AdaptiveAvgPool2d(MOST_CELLS), MOST_CELLS
+        features = encoder.taps[self.trunk.tap].channels * cells**2
         # Frozen features of different encoders differ in scale by orders of magnitude; without scale and
         # shift of its own the normalisation only makes one learning rate fit them all (Zhang et al. 2017).
         self.normalise: nn.Module = (
@@ -91,7 +102,7 @@ class Classifier(Model):
         """Score crops, uint8 (N, 3, S, S), for each class: (N, 20)."""
         images = self.trunk.encoder.preprocessing.normalise(pixels)
         maps = self.trunk(images.contiguous(memory_format=torch.channels_last))
-        scores: Tensor = self.head(self.normalise(maps.flatten(1)))
+        scores: Tensor = self.head(self.normalise(self.pool(maps).flatten(1)))
         return scores.float()
 
     def forward(self, batch: Batch, player: str) -> dict[str, Tensor]:
@@ -145,6 +156,7 @@ class ClassificationJudge:
         resampled = multilabel_map_resampled(predicted, labels, settings.ap, resampled_counts(len(labels)))
         return Scores(
             intervals={f"mAP[{settings.ap}]": percent_interval(resampled)},
+            resampled={f"mAP[{settings.ap}]": 100 * resampled},
             metrics=mean_ap_metrics(ap, (labels == 1).sum(0), settings.ap),
             per_class={f"AP[{settings.ap}]": percent_by_class(ap, VOC_CLASSES)},
         )

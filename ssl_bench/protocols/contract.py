@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_bench.data.image_sets import ImageSet
@@ -14,10 +15,12 @@ from ssl_bench.data.voc import Kind
 from ssl_bench.data.voc_classes import VOC_CLASSES
 from ssl_bench.encoders.batch_norm import batch_norm_in_eval, freeze_batch_norm
 from ssl_bench.encoders.contract import Encoder
+from ssl_bench.encoders.unreached import leave_out_unreached
 from ssl_bench.engine.loading import Batch, Samples
 from ssl_bench.errors import UserError, unknown
-from ssl_bench.metrics.bootstrap import LEVEL, percentile_interval
+from ssl_bench.metrics.bootstrap import LEVEL, FloatArray, percentile_interval
 from ssl_bench.protocol_schemas import Protocol as ProtocolSettings
+from ssl_bench.protocol_schemas import TaskSettings
 from ssl_bench.records import Interval, Selection
 
 # What a protocol's `batch_norm` does to a trunk that is fine-tuned.
@@ -26,6 +29,12 @@ NORMS: dict[str, Callable[[nn.Module], None]] = {
     "eval": batch_norm_in_eval,
     "frozen": freeze_batch_norm,
 }
+
+# Protocols of the AlexNet line name AlexNet's taps and layers. In these kinds of settings an encoder without such a tap
+# is judged on its own tap of the same role: the last one, or the one that regions are pooled from.
+BY_ROLE = ("classification", "detection", "segmentation", "linear-segmentation")
+ROLES = {"pool5": "last_tap", "conv5": "dense_tap"}
+ALEXNET_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
 # What is kept of one image: arrays by name.
 Prediction = dict[str, np.ndarray]
@@ -37,11 +46,15 @@ COMMON_CLASS_IMAGES = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Metrics in percent, the main metric's parts by class, and intervals over the test images."""
+    """Metrics in percent, the main metric's parts by class, and intervals over the test images.
+
+    `resampled` holds the scores that the intervals are cut out of, (resamples,), by the metric's name, in its unit.
+    """
 
     metrics: dict[str, float]
     per_class: dict[str, dict[str, float | None]] = field(default_factory=dict)
     intervals: dict[str, Interval] = field(default_factory=dict)
+    resampled: dict[str, FloatArray] = field(default_factory=dict)
 
 
 class Model(nn.Module):
@@ -111,10 +124,52 @@ class NamesItsMetric(Protocol):
     def main_metric(self, devkit: ImageSet, protocol: ProtocolSettings) -> str: ...
 
 
+def judged_by_role(encoder: Encoder, settings: TaskSettings) -> bool:
+    """Whether an encoder lacks the tap that its protocol names, and has another one for the same purpose."""
+    return settings.kind in BY_ROLE and settings.tap in ROLES and settings.tap not in encoder.taps
+
+
+def judged_tap(encoder: Encoder, settings: TaskSettings) -> str:
+    """Name the tap that an encoder is judged on: the protocol's, or its own of the same role.
+
+    A tap that neither has is returned as it is; a `Trunk` refuses it.
+    """
+    if not judged_by_role(encoder, settings):
+        return settings.tap
+    return str(getattr(encoder, ROLES[settings.tap]))
+
+
+def trunk_by_role(
+    encoder: Encoder,
+    settings: TaskSettings,
+    *,
+    frozen: bool,
+    fixed_layers: Sequence[str] = (),
+    batch_norm: str = "train",
+) -> Trunk:
+    """Set up a `Trunk` that ends at the judged tap; of a network judged by role, what lies behind it learns nothing."""
+    tap = judged_tap(encoder, settings)
+    fixed = layers_to_fix(encoder, settings, fixed_layers)
+    trunk = Trunk(encoder, tap, frozen=frozen, fixed_layers=fixed, batch_norm=batch_norm)
+    if judged_by_role(encoder, settings):
+        size = encoder.preprocessing.size
+        leave_out_unreached(encoder, tap, size + -size % trunk.multiple)
+    return trunk
+
+
+def layers_to_fix(encoder: Encoder, settings: TaskSettings, names: Sequence[str]) -> list[str]:
+    """Leave out of the layers that a protocol fixes those of AlexNet that a network judged by role does not have."""
+    if not judged_by_role(encoder, settings):
+        return list(names)
+    own = dict(encoder.named_children())
+    return [name for name in names if name in own or name not in ALEXNET_LAYERS]
+
+
 class Trunk(nn.Module):
     """The encoder inside a model, frozen or not.
 
-    Frozen means no gradients, and evaluation mode whatever mode the rest of the model is in.
+    Frozen means no gradients, and evaluation mode whatever mode the rest of the model is in. A transformer that takes
+    whole patches only gets them: images are continued with the mean pixel at the right and at the bottom.
     """
 
     def __init__(
@@ -147,6 +202,7 @@ class Trunk(nn.Module):
         for name, parameter in encoder.named_parameters():
             parameter.requires_grad_(not frozen and name.split(".")[0] not in fixed_layers)
         NORMS[batch_norm](encoder)
+        self.multiple = _needed_multiple(encoder, tap)
 
     def train(self, mode: bool = True) -> Trunk:
         """Switch mode; what is frozen stays in evaluation mode."""
@@ -159,7 +215,29 @@ class Trunk(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the tap's maps of normalised images, (N, C, h, w)."""
+        images = continued(images, self.multiple)
         return self.encoder.forward_taps(images, [self.tap])[self.tap]
+
+    def map_size(self, size: int) -> int:
+        """Compute the side, in cells, of the maps of square images of `size` pixels."""
+        return self.encoder.map_size(self.tap, size + -size % self.multiple)
+
+
+def continued(images: Tensor, multiple: int) -> Tensor:
+    """Continue normalised images, (N, 3, H, W), with the mean pixel until their sides are multiples of a number."""
+    height, width = images.shape[-2:]
+    missing = (-height % multiple, -width % multiple)
+    return F.pad(images, (0, missing[1], 0, missing[0])) if any(missing) else images
+
+
+def _needed_multiple(encoder: Encoder, tap: str) -> int:
+    """Find what an encoder wants image sides to be multiples of: whole patches, or 1 where it takes any size."""
+    stride = encoder.taps[tap].stride
+    try:
+        encoder.map_size(tap, 8 * stride + 1)
+    except UserError:
+        return stride
+    return 1
 
 
 def limited(ids: tuple[str, ...], limit: int | None) -> tuple[str, ...]:

@@ -38,12 +38,14 @@ from ssl_bench.protocols.contract import (
     Model,
     Prediction,
     Scores,
-    Trunk,
+    continued,
+    judged_by_role,
     limited,
     mean_ap_metrics,
     percent_by_class,
     percent_interval,
     require_positives,
+    trunk_by_role,
 )
 from ssl_bench.protocols.region_scores import detection_truth, images_of_class
 
@@ -92,8 +94,11 @@ class Detector(Model):
         super().__init__()
         self.settings = settings
         frozen = protocol.mode == "frozen"
-        self.trunk = Trunk(encoder, settings.tap, frozen=frozen, fixed_layers=settings.fixed_layers)
-        tap = encoder.taps[settings.tap]
+        self.trunk = trunk_by_role(encoder, settings, frozen=frozen, fixed_layers=settings.fixed_layers)
+        tap = encoder.taps[self.trunk.tap]
+        # Anchors lie as far apart as the canvas has pixels a cell, rounded down. A network that the protocol was not
+        # made for sees whole cells, so that this is its stride.
+        self.multiple = tap.stride if judged_by_role(encoder, settings) else 1
         anchors = AnchorGenerator((tuple(settings.anchor_sizes),), (tuple(settings.anchor_ratios),))
         self.proposals = RegionProposalNetwork(
             anchors,
@@ -137,6 +142,7 @@ class Detector(Model):
         canvas = torch.stack(
             [F.pad(normalise(p[None])[0], (0, width - p.shape[-1], 0, height - p.shape[-2])) for p in pixels]
         )
+        canvas = continued(canvas, self.multiple)
         maps = self.trunk(canvas.contiguous(memory_format=torch.channels_last))
         return ImageList(canvas, sizes), {MAPS: maps.float()}
 
@@ -260,6 +266,7 @@ class DetectionJudge:
         images = images_of_class(truth)
         return Scores(
             intervals={f"mAP[{settings.ap}]": percent_interval(resampled)},
+            resampled={f"mAP[{settings.ap}]": 100 * resampled},
             metrics=mean_ap_metrics(ap, images, settings.ap),
             per_class={f"AP[{settings.ap}]": percent_by_class(ap, VOC_CLASSES)},
         )

@@ -63,6 +63,7 @@ def painting_scores(paintings: np.ndarray, truths: np.ndarray, protocol: Inpaint
     start = (protocol.size - protocol.square) // 2
     found: dict[str, float] = {}
     intervals: dict[str, Interval] = {}
+    resampled: dict[str, np.ndarray] = {}
     counts = resampled_counts(len(truths))
     for region, place in protocol.regions.items():
         inside = slice(place.start - start, place.stop - start)
@@ -78,10 +79,11 @@ def painting_scores(paintings: np.ndarray, truths: np.ndarray, protocol: Inpaint
             ("L2 %", scores["l2_percent"], scores["l2_percent_per_image"]),
             ("PSNR dB", scores["psnr_db"], scores["psnr_db_per_image"]),
         ):
-            low, high = percentile_interval(counts @ of_photos / len(truths))
+            resampled[f"{name} [{region}]"] = counts @ of_photos / len(truths)
+            low, high = percentile_interval(resampled[f"{name} [{region}]"])
             found[f"{name} [{region}]"] = value
             intervals[f"{name} [{region}]"] = Interval(low=low, high=high, level=LEVEL, resamples=len(counts))
-    return Scores(metrics=found, intervals=intervals)
+    return Scores(metrics=found, intervals=intervals, resampled=resampled)
 
 
 def hog_of_context(pictures: np.ndarray, protocol: InpaintingProtocol) -> np.ndarray:

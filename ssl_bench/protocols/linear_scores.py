@@ -101,12 +101,14 @@ def accuracy_scores(predictions: Sequence[Prediction], labels: np.ndarray, class
     }
     count = np.bincount(labels, minlength=len(classes))
     hit = np.bincount(labels[right[headline]], minlength=len(classes))
-    resampled = accuracy_resampled(right[headline], resampled_counts(len(labels)))
+    counts = resampled_counts(len(labels))
+    by_tap = {tap: accuracy_resampled(right[tap], counts) for _, tap in taps}
     by_class = np.divide(hit, count, out=np.full(len(classes), np.nan), where=count > 0)
     return Scores(
         metrics=plain | metrics,
         per_class={"top-1": percent_by_class(by_class, classes)},
-        intervals={"top-1": percent_interval(resampled)},
+        intervals={"top-1": percent_interval(by_tap[headline])},
+        resampled=_percent_by_tap("top-1", by_tap, headline),
     )
 
 
@@ -124,12 +126,24 @@ def ap_scores(
     ap = [multilabel_ap(value, labels, definition) for value in values]
     metric = f"mAP[{definition}]"
     by_tap = {f"{metric} {tap}": float(np.nanmean(one)) * 100 for (_, tap), one in zip(taps, ap, strict=True)}
-    resampled = multilabel_map_resampled(values[place], labels, definition, resampled_counts(len(labels)))
+    counts = resampled_counts(len(labels))
+    resampled = {
+        tap: multilabel_map_resampled(value, labels, definition, counts)
+        for (_, tap), value in zip(taps, values, strict=True)
+    }
+    headline = taps[place][1]
     return Scores(
         metrics=mean_ap_metrics(ap[place], (labels == 1).sum(0), definition) | by_tap,
         per_class={f"AP[{definition}]": percent_by_class(ap[place], classes)},
-        intervals={metric: percent_interval(resampled)},
+        intervals={metric: percent_interval(resampled[headline])},
+        resampled=_percent_by_tap(metric, resampled, headline),
     )
+
+
+def _percent_by_tap(metric: str, by_tap: dict[str, np.ndarray], headline: str) -> dict[str, np.ndarray]:
+    """Name resampled fractions as the metrics are named; the plain name is the headline tap's."""
+    named = {f"{metric} {tap}": 100 * values for tap, values in by_tap.items()}
+    return {metric: 100 * by_tap[headline], **named}
 
 
 def _taps(predictions: Sequence[Prediction]) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from ssl_bench.encoders.contract import Encoder
 from ssl_bench.engine.loading import Batch
 from ssl_bench.linear_schemas import LinearSegmentationSettings
 from ssl_bench.protocol_schemas import Protocol
-from ssl_bench.protocols.contract import Model, Prediction, Trunk
+from ssl_bench.protocols.contract import Model, Prediction, trunk_by_role
 from ssl_bench.protocols.segmentation import CLASSES, interpolation_matrix
 
 
@@ -25,8 +25,8 @@ class LinearSegmenter(Model):
 
     def __init__(self, encoder: Encoder, protocol: Protocol, settings: LinearSegmentationSettings) -> None:
         super().__init__()
-        self.trunk = Trunk(encoder, settings.tap, frozen=True)
-        self.tap = encoder.taps[settings.tap]
+        self.trunk = trunk_by_role(encoder, settings, frozen=True)
+        self.tap = encoder.taps[self.trunk.tap]
         channels = self.tap.channels
         self.normalise: nn.Module = (
             nn.BatchNorm2d(channels, affine=False) if settings.normalise == "channels" else nn.Identity()

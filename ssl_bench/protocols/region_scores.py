@@ -61,6 +61,7 @@ def scores_of(
     )
     return Scores(
         intervals={name: percent_interval(resampled)},
+        resampled={name: 100 * resampled},
         metrics=mean_ap_metrics(ap, images_of_class(truth), settings.ap),
         per_class={f"AP[{settings.ap}]": percent_by_class(ap, devkit.classes)},
     )
@@ -74,6 +75,7 @@ def _over_iou(found: Detections, truth: DetectionTruth, classes: Sequence[str]) 
     resampled = detection_map_resampled(found, truth, counts, iou_threshold=0.5, definition="voc-11-point")
     return Scores(
         intervals={"AP50[voc-11-point]": percent_interval(resampled)},
+        resampled={"AP50[voc-11-point]": 100 * resampled},
         metrics={
             "AP[voc-11-point]": float(np.nanmean(each)) * 100,
             "AP50[voc-11-point]": float(np.nanmean(at[0.5])) * 100,

@@ -35,6 +35,7 @@ from ssl_bench.protocols.contract import (
     limited,
     percent_by_class,
     percent_interval,
+    trunk_by_role,
 )
 
 CLASSES = ("background", *VOC_CLASSES)
@@ -68,10 +69,10 @@ class Fcn32(Model):
     def __init__(self, encoder: Encoder, protocol: Protocol, settings: SegmentationSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.trunk = Trunk(encoder, settings.tap, frozen=protocol.mode == "frozen")
-        tap = encoder.taps[settings.tap]
+        self.trunk = trunk_by_role(encoder, settings, frozen=protocol.mode == "frozen")
+        tap = encoder.taps[self.trunk.tap]
         kernel, padding = settings.fc6_kernel, settings.fc6_padding
-        _check_fc6_fits(encoder, settings)
+        _check_fc6_fits(self.trunk, settings)
         # Where the scores' first cell looks, in pixels of the image (which is padded in front of the trunk).
         self.stride = tap.stride
         self.centre = tap.centre + ((kernel - 1) / 2 - padding) * tap.stride - settings.image_padding
@@ -186,12 +187,12 @@ class SegmentationSamples:
         return {"image": np.ascontiguousarray(pixels), "mask": np.ascontiguousarray(labels)}
 
 
-def _check_fc6_fits(encoder: Encoder, settings: SegmentationSettings) -> None:
+def _check_fc6_fits(trunk: Trunk, settings: SegmentationSettings) -> None:
     """Stop where fc6's kernel is larger than the map of a training crop."""
     if settings.crop is None:
         return
     seen = settings.crop + 2 * settings.image_padding
-    cells = encoder.map_size(settings.tap, seen) + 2 * settings.fc6_padding
+    cells = trunk.map_size(seen) + 2 * settings.fc6_padding
     if cells < settings.fc6_kernel:
         raise UserError(
             f"settings.fc6_kernel = {settings.fc6_kernel} is larger than the {cells} cells that crops of "
@@ -270,6 +271,7 @@ class SegmentationJudge:
         resampled = mean_iou_resampled(confusions, resampled_counts(len(ids)))
         return Scores(
             intervals={"mIoU": percent_interval(resampled)},
+            resampled={"mIoU": 100 * resampled},
             metrics={
                 "mIoU": scores["mean_iou"] * 100,
                 "pixel accuracy": scores["pixel_accuracy"] * 100,

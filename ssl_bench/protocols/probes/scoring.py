@@ -43,11 +43,13 @@ def score_images(scores: np.ndarray, labels: np.ndarray, classes: tuple[str, ...
         if len(classes) > 5:
             metrics[TOP_5] = 100 * top_k_accuracy(scores, labels, 5)
         first = top_k_correct(scores, labels, 1)
+        resampled = accuracy_resampled(first, counts)
         by_class = np.array([_mean(first[labels == k]) for k in range(len(classes))])
         return Scores(
             metrics=metrics,
             per_class={TOP_1: percent_by_class(by_class, classes)},
-            intervals={TOP_1: percent_interval(accuracy_resampled(first, counts))},
+            intervals={TOP_1: percent_interval(resampled)},
+            resampled={TOP_1: 100 * resampled},
         )
     if not (labels == 1).any():
         raise UserError(
@@ -59,6 +61,7 @@ def score_images(scores: np.ndarray, labels: np.ndarray, classes: tuple[str, ...
         metrics=mean_ap_metrics(each, (labels == 1).sum(0), ap),
         per_class={f"AP[{ap}]": percent_by_class(each, classes)},
         intervals={f"mAP[{ap}]": percent_interval(resampled)},
+        resampled={f"mAP[{ap}]": 100 * resampled},
     )
 
 
