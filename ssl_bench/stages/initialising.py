@@ -18,7 +18,7 @@ from ssl_bench.data.photos import open_photos
 from ssl_bench.data.samples import PhotoSamples
 from ssl_bench.encoders.contract import Encoder, weights_hash
 from ssl_bench.encoders.data_dependent import LayerStart, initialise_within_layers
-from ssl_bench.encoders.files import WEIGHTS_FILE, load_encoder_file, save_encoder
+from ssl_bench.encoders.files import WEIGHTS_FILE, save_encoder
 from ssl_bench.encoders.registry import build_encoder
 from ssl_bench.encoders.rescaling import Rescaling, rescale_between_layers
 from ssl_bench.encoders.weight_layers import refuse_unsupported
@@ -27,7 +27,8 @@ from ssl_bench.engine.sampling import STEP_STREAM, generator
 from ssl_bench.progress import counted, say
 from ssl_bench.recipe_schemas import DataDependentSettings, PretrainRecipe
 from ssl_bench.stages.datasets import PretrainingData
-from ssl_bench.stages.encoders import found_encoder, refuse_to_replace
+from ssl_bench.stages.encoders import named_encoder, refuse_to_replace
+from ssl_bench.stages.exporting import card_of
 from ssl_bench.training_schemas import InputSettings, ResizeSettings
 
 
@@ -55,8 +56,7 @@ def initialise(
     """
     pretext = settings.pretext
     assert isinstance(pretext, DataDependentSettings)
-    architecture = {"name": settings.encoder.arch, "width": settings.encoder.width}
-    encoder = build_encoder(architecture, input_size=settings.input.size)
+    encoder = build_encoder(settings.encoder.architecture, input_size=settings.input.size)
     refuse_unsupported(encoder)
     encoder = encoder.to(device)
     samples = PhotoSamples(found.photos, settings.input, limit=limit)
@@ -116,7 +116,8 @@ def rescaled(given: str, photos: str | Path, target: Path, *, runs: Path, seed: 
     Raises:
         UserError: There is no such encoder, the folder holds one already, or as `rescale_by_photos`.
     """
-    encoder, card = load_encoder_file(found_encoder(given, runs))
+    found = named_encoder(given, runs=runs, seed=seed)
+    encoder, card = found.encoder, card_of(found)
     refuse_unsupported(encoder)
     refuse_to_replace(target)
     say(_phrase_rescaling(rescale_by_photos(encoder, photos, seed=seed)))

@@ -12,7 +12,7 @@ from ssl_bench.data.decode import read_rgb
 from ssl_bench.data.near_duplicates import Signatures, Vectors, unit_rows
 from ssl_bench.engine.processes import Processes
 from ssl_bench.progress import counted
-from ssl_bench.stages.encoders import NamedEncoder
+from ssl_bench.stages.named_encoders import NamedEncoder
 from ssl_bench.stages.overlap_sets import ComparedSet
 
 BATCH = 32

@@ -28,8 +28,8 @@ from ssl_bench.stages.overlap_sets import ALL, SEGMENTATION, ComparedSet, rememb
 
 if TYPE_CHECKING:
     from ssl_bench.records import PretrainingReference
-    from ssl_bench.stages.encoders import NamedEncoder
     from ssl_bench.stages.judging_data import TransferData
+    from ssl_bench.stages.named_encoders import NamedEncoder
 
 LAYOUT = "colour layout"
 NEAREST = 10

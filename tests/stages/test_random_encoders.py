@@ -11,7 +11,9 @@ from ssl_bench.encoders.contract import weights_hash
 from ssl_bench.encoders.registry import ENCODERS, fresh_encoder
 from ssl_bench.errors import UserError
 from ssl_bench.recipes import load_pretrain_recipe
-from ssl_bench.stages.encoders import NamedEncoder, describe, inspected, named_encoder
+from ssl_bench.stages.encoders import named_encoder
+from ssl_bench.stages.inspecting import inspected
+from ssl_bench.stages.named_encoders import NamedEncoder, describe
 
 
 def asked(given: str, seed: int = 0) -> NamedEncoder:
@@ -60,7 +62,7 @@ def test_settings_follow_one_another() -> None:
 
 
 def test_inspect_takes_an_architecture() -> None:
-    lines = inspected("random:resnet50:width=0.0625", Path("nowhere"))
+    lines = inspected("random:resnet50:width=0.0625", Path("nowhere")).lines
     assert "architecture  resnet50 width=0.0625" in lines
     assert any(line.startswith("taps          conv1 (4 x 1/2), res2 (16 x 1/4)") for line in lines)
 
@@ -77,7 +79,7 @@ def test_inspect_takes_an_architecture() -> None:
         ("resnet18:width=", "random:resnet18:width=: width = None"),
         ("resnet18:width=0", "width = 0: input should be greater than 0"),
         ("resnet18:width=wide", "width = 'wide'"),
-        ("resnet18:init=gaussian", "unknown initialisation of a ResNet 'gaussian' "),
+        ("resnet18:init=gaussian", "init gaussian: resnet18 has init kaiming"),
         ("caffenet:init=dcgan", "init dcgan belongs to arch dcgan"),
         ("nowhere.yaml", "no recipe file nowhere.yaml"),
     ],
