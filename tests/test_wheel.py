@@ -87,6 +87,7 @@ def test_code_and_content_travel_and_nothing_else_does(wheel: Path) -> None:
         if "__pycache__" not in path.parts
     }
     assert {name for name in names if name.endswith(".py")} == code
+    assert {f"ssl_bench/reporting/page/page.{kind}" for kind in ("css", "js")} <= names
     content = {name.removeprefix("ssl_bench/_shipped/") for name in names if "_shipped/" in name}
     there = {
         path.relative_to(REPOSITORY).as_posix()

@@ -9,8 +9,8 @@ from ssl_bench.progress import clock, say
 from ssl_bench.stages.datasets import minivoc
 from ssl_bench.stages.inpaint import inpaint
 from ssl_bench.stages.pretraining import pretrain
+from ssl_bench.stages.report import report
 from ssl_bench.stages.suite import SuiteReport, attempt, plan_suite, run_suite
-from ssl_bench.stages.tables import report
 
 DEMO_TABLE = "context-encoders-2"
 DEMO_SEEDS = 2
