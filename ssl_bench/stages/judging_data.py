@@ -13,7 +13,6 @@ from ssl_bench.errors import UserError
 from ssl_bench.probe_schemas import ProbeProtocol
 from ssl_bench.progress import counted, say, say_once
 from ssl_bench.protocol_schemas import Protocol
-from ssl_bench.protocols.region_samples import ProposedSet
 from ssl_bench.recipes import load_protocol, recipe_names
 from ssl_bench.records import ProposalsReference
 from ssl_bench.region_schemas import GivenProposals, RegionDetectionSettings
@@ -46,10 +45,7 @@ def transfer_data(
     limit: int | None = None,
     workers: int | None = None,
 ) -> TransferData:
-    """Open the set that `protocol` is run on.
-
-    Where a folder holds several, the one that the protocol names first is taken; a name with a plus needs all of
-    its parts.
+    """Open the set that `protocol` is run on, with proposed boxes where it needs them.
 
     Args:
         root: A folder with a VOCdevkit, SBD, COCO; class folders or a zip of them; None for MiniVOC.
@@ -57,6 +53,18 @@ def transfer_data(
 
     Raises:
         UserError: There is no set that the protocol has splits for, or proposals are missing or not wanted.
+    """
+    return _with_proposals(judged_set(protocol, root), protocol, proposals, limit, workers)
+
+
+def judged_set(protocol: Judging, root: Path | None) -> TransferData:
+    """Open the set that `protocol` is run on, without boxes; nothing here imports torch.
+
+    Where a folder holds several, the one that the protocol names first is taken; a name with a plus needs all of
+    its parts.
+
+    Raises:
+        UserError: There is no set that the protocol has splits for.
     """
     if root is None:
         say_once(
@@ -78,14 +86,13 @@ def transfer_data(
     name = TOGETHER.join(_called(part) for part in _parts(chosen))
     with counted(f"fingerprint of {name}", unit="files") as tell:
         print_of_files = fingerprint(chosen, progress=tell)
-    data = TransferData(
+    return TransferData(
         name=name,
         fingerprint=print_of_files,
         devkit=chosen,
         splits=protocol.splits[key],
         synthetic=name == MINIVOC,
     )
-    return _with_proposals(data, protocol, proposals, limit, workers)
 
 
 def _sets_at(root: Path, protocol: Judging) -> dict[str, ImageSet]:
@@ -150,6 +157,8 @@ def _with_proposals(
     workers: int | None,
 ) -> TransferData:
     """Bring the boxes that a protocol is given for its images, and measure what they cover."""
+    from ssl_bench.protocols.region_samples import ProposedSet  # here, because that module brings torch
+
     settings = protocol.settings
     if not (isinstance(settings, RegionDetectionSettings) and isinstance(settings.proposals, GivenProposals)):
         if given is not None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import time
-import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_bench.data.voc import find_devkits
-from ssl_bench.engine.training import Interrupted
 from ssl_bench.errors import UserError, unknown
-from ssl_bench.probe_schemas import PROBE_KINDS
-from ssl_bench.progress import clock, say
-from ssl_bench.protocol_names import BUDGETS
-from ssl_bench.recipes import INPAINTING_DEFAULT, measures_paintings
+from ssl_bench.progress import say
+from ssl_bench.protocol_names import BUDGETS, TASKS, protocol_name
+from ssl_bench.recipes import measures_paintings
 from ssl_bench.reporting.table_definition import (
     ColumnDefinition,
     RowDefinition,
@@ -22,22 +18,16 @@ from ssl_bench.reporting.table_definition import (
     find_definition,
 )
 from ssl_bench.runs import default_runs_folder
-from ssl_bench.stages.pretraining import pretrain
-from ssl_bench.stages.transfer import transfer
+from ssl_bench.stages.job_doing import Standing, runner_of
+from ssl_bench.stages.job_plan import parse_shard
+from ssl_bench.stages.job_running import Runner, SuiteReport, Worker, attempt
+from ssl_bench.stages.plan_text import plan_lines
+
+__all__ = ["SuitePlan", "SuiteReport", "attempt", "plan_suite", "run_suite"]
 
 SCALES = ("demo", "mini", "small", "paper")
-NEIGHBOURS = "nn:"
 # Frozen features may be judged on class folders where a class an image is enough.
 ANY_IMAGES = ("logistic", "knn", "linear")
-PROBES = (*PROBE_KINDS, "linear")
-
-
-@dataclass
-class SuiteReport:
-    """What became of the jobs of a suite; `failures` names each failed one with its reason."""
-
-    done: int = 0
-    failures: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +48,14 @@ class SuitePlan:
     device: str
     limit: int | None
     workers: int | None
+    shard: tuple[int, int] | None = None
 
     def lines(self) -> list[str]:
         """Phrase the plan."""
-        described = [f"{self.definition.name}: {self.seeds} seeds, budget {self.budget}, runs in {self.out}"]
+        part = f", shard {self.shard[0]} of {self.shard[1]}" if self.shard else ""
+        described = [
+            f"{self.definition.name}: {self.seeds} seeds, budget {self.budget}, runs in {self.out}{part}"
+        ]
         for row in self.rows:
             recipe = self.recipe(row)
             learned = (
@@ -72,6 +66,11 @@ class SuitePlan:
             tasks = ", ".join(" ".join(job) for job in self.jobs())
             described.append(
                 f"  {row.title}: {learned}; then {tasks} on {self.data or 'MiniVOC (synthetic)'}"
+            )
+        given = sum(row.given for row in self.definition.rows)
+        if given:
+            described.append(
+                f"  {given} rows are of weights that you bring: ssl-bench transfer --encoder 'FILE?method=NAME'"
             )
         return described
 
@@ -105,12 +104,17 @@ class SuitePlan:
 
 
 def _job(column: ColumnDefinition, budget: str) -> tuple[str, ...]:
-    """Say what makes a column's numbers, as the words of a transfer without its budget."""
-    if column.task not in PROBES or column.protocols is None:
-        return column.task, f"mode={column.mode}"
+    """Say what makes a column's numbers, as the words of a transfer without its budget.
+
+    A task with its mode where that is the column's protocol, else the protocol's own name.
+    """
+    short = column.task, f"mode={column.mode}"
+    if column.protocols is None or measures_paintings(column.task):
+        return short
     for name in column.protocols:
-        if next((short for short in BUDGETS[1:] if name.endswith(f"-{short}")), BUDGETS[0]) == budget:
-            return (name,)
+        if next((form for form in BUDGETS[1:] if name.endswith(f"-{form}")), BUDGETS[0]) == budget:
+            usual = column.task in TASKS and protocol_name(column.task, column.mode, budget) == name
+            return short if usual else (name,)
     raise UserError(
         f"column {column.title!r} has no protocol of budget {budget}, only {', '.join(column.protocols)}"
     )
@@ -132,6 +136,7 @@ def plan_suite(
     device: str = "auto",
     limit: int | None = None,
     workers: int | None = None,
+    shard: str | None = None,
 ) -> SuitePlan:
     """Plan a suite.
 
@@ -145,6 +150,7 @@ def plan_suite(
         scale: demo, mini, small or paper; mini on MiniVOC, small on photos of one's own by default.
         budget: full, quick or demo; quick on MiniVOC, full on real data by default.
         rows: Only these methods.
+        shard: `i/n`, to make only the i-th of n parts.
 
     Raises:
         UserError: Something is unknown or missing.
@@ -154,6 +160,11 @@ def plan_suite(
     for method in rows:
         if method not in known:
             raise unknown("row", method, known)
+        if next(row for row in definition.rows if row.method == method).given:
+            raise UserError(
+                f"--rows {method}: nothing here learns it; judge weights that you bring with ssl-bench transfer "
+                f"--encoder 'FILE?method={method}'"
+            )
     scale = scale or ("small" if unlabelled is not None else "mini")
     chosen = tuple(row for row in definition.rows if row.method in rows or (not rows and _has(row, scale)))
     budget = budget or ("full" if data is not None else "quick")
@@ -194,6 +205,7 @@ def plan_suite(
         device=device,
         limit=limit,
         workers=workers,
+        shard=parse_shard(shard) if shard is not None else None,
     )
     plan.jobs()  # a column without a protocol of this budget is said now
     return plan
@@ -201,102 +213,20 @@ def plan_suite(
 
 def _has(row: RowDefinition, scale: str) -> bool:
     """Whether a row can be made at a scale; a slow one may have no recipe for the demo."""
-    return row.recipes is None or scale in row.recipes
+    return not row.given and (row.recipes is None or scale in row.recipes)
 
 
-def run_suite(plan: SuitePlan) -> SuiteReport:
-    """Do everything in the plan that is not done, seed by seed; a failure is kept and the rest goes on."""
-    for line in plan.lines():
-        say(line)
-    report = SuiteReport()
-    started = time.monotonic()
-    jobs = plan.seeds * len(plan.rows)
-    # What stands on another row's encoder comes after it.
-    ordered = sorted(plan.rows, key=lambda row: bool(row.encoder and row.encoder.startswith(NEIGHBOURS)))
-    number = 0
-    for seed in range(plan.seeds):
-        learned: dict[str, str] = {}
-        for row in ordered:
-            number += 1
-            say(f"[{number}/{jobs}] {row.title}, seed {seed} ({clock(time.monotonic() - started)} so far)")
-            _run_row(plan, row, seed, report, learned)
-    return report
-
-
-def _run_row(
-    plan: SuitePlan, row: RowDefinition, seed: int, report: SuiteReport, learned: dict[str, str]
-) -> None:
-    """Learn one row's encoder with one seed and judge it in every column.
+def run_suite(plan: SuitePlan, *, runner: Runner | None = None) -> SuiteReport:
+    """Do everything in the plan that is not done, beside other workers; a failure is kept and the rest goes on.
 
     Args:
-        learned: The folder of each method's run of this seed; this row's is added.
+        runner: Does one job; by default `pretrain` and `transfer` do.
     """
-    recipe = plan.recipe(row)
-    encoder: list[str] = [row.encoder or plan.random_encoder()]
-    if row.encoder is not None and row.encoder.startswith(NEIGHBOURS):
-        other = row.encoder.removeprefix(NEIGHBOURS)
-        if other not in learned:
-            report.failures.append(
-                f"{row.title}, seed {seed}: it needs the row {other}, which was not learned"
-            )
-            say(f"FAILED {report.failures[-1]}")
-            return
-        encoder[0] = NEIGHBOURS + learned[other]
-
-    def learn() -> None:
-        assert recipe is not None
-        shapes = plan.shapes if row.method == "context-encoder" else None
-        result = pretrain(
-            recipe,
-            data=plan.photos(row),
-            shapes=shapes,
-            out=plan.out,
-            seed=seed,
-            device=plan.device,
-            limit=plan.limit,
-            workers=plan.workers,
-        )
-        encoder[0] = learned[row.method] = str(result.folder)
-
-    if recipe is not None and not attempt(f"{row.title}, seed {seed}: pretraining", learn, report):
-        return
-    for task, *mode in plan.jobs():
-
-        def judge(task: str = task, mode: list[str] = mode) -> None:
-            paintings = measures_paintings(task)
-            transfer(
-                INPAINTING_DEFAULT if paintings else task,
-                [] if paintings or not mode else [*mode, f"budget={plan.budget}"],
-                encoder=encoder[0],
-                data=plan.data,
-                pool=plan.unlabelled if encoder[0].startswith("nn") else None,
-                proposals=plan.proposals if (task, plan.budget) == ("voc-det", "full") else None,
-                out=plan.out,
-                seed=seed,
-                device=plan.device,
-                limit=plan.limit,
-                workers=plan.workers,
-            )
-
-        attempt(f"{row.title}, seed {seed}: {task}", judge, report)
-
-
-def attempt(label: str, job: Callable[[], None], report: SuiteReport) -> bool:
-    """Do one job; a failure is said and kept, an interruption ends the suite."""
-    try:
-        job()
-    except Interrupted:
-        raise
-    except UserError as error:
-        report.failures.append(f"{label}: {error}")
-    except Exception as error:
-        traceback.print_exc()
-        report.failures.append(f"{label}: {type(error).__name__}: {error}")
-    else:
-        report.done += 1
-        return True
-    say(f"FAILED {report.failures[-1]}")
-    return False
+    standing = Standing(plan)
+    for line in (*plan.lines(), *plan_lines(standing.jobs, standing.states, standing.times())):
+        say(line)
+    worker = Worker(standing.jobs, runner or runner_of(plan), standing, standing.survey.claims)
+    return worker.work()
 
 
 def _path(given: str | Path | None) -> Path | None:

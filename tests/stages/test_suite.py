@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ssl_bench.errors import UserError
-from ssl_bench.stages import suite
 from ssl_bench.stages.suite import plan_suite, run_suite
 from ssl_bench.stages.tables import printed, table
 from tests.data.drawn_voc import draw_voc
@@ -81,10 +81,13 @@ def test_a_failed_job_is_kept_and_the_others_go_on(
     def broken(*arguments: object, **options: object) -> None:
         raise UserError("no luck")
 
-    monkeypatch.setattr(suite, "pretrain", broken)
+    monkeypatch.setattr("ssl_bench.stages.pretraining.pretrain", broken)
     outcome = run_suite(plan_suite(**tiny))
     assert outcome.done == 1, "the random row does not need the pretraining"
-    assert outcome.failures == ["Rotation, seed 0: pretraining: no luck"]
+    assert outcome.failures == [
+        "Rotation, seed 0: pretraining: no luck",
+        "Rotation, seed 0: voc-cls: what it needs was not learned",
+    ]
     assert "FAILED Rotation" in capsys.readouterr().err
 
 
@@ -117,10 +120,11 @@ def test_proposals_reach_detection_in_full_alone(
     (tmp_path / "tiny.yaml").write_text(definition.replace("columns:\n", f"columns:\n{detection}\n"))
     asked = {}
 
-    def transfer(task: str, words: list[str], **options: object) -> None:
+    def transfer(task: str, words: list[str], **options: object) -> SimpleNamespace:
         asked[task] = options["proposals"]
+        return SimpleNamespace(run=task)
 
-    monkeypatch.setattr(suite, "transfer", transfer)
+    monkeypatch.setattr("ssl_bench.stages.transfer.transfer", transfer)
     plan = plan_suite(**{**tiny, "budget": budget}, rows=["random"], proposals=tmp_path / "boxes")
     assert run_suite(plan).failures == []
     assert asked == {"voc-det": tmp_path / "boxes" if handed else None, "voc-cls": None}
@@ -141,7 +145,12 @@ def test_columns_of_one_probe_are_one_job(
     definition = (tmp_path / "tiny.yaml").read_text()
     (tmp_path / "tiny.yaml").write_text(definition.replace("columns:\n", f"columns:{probes}"))
     asked: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(suite, "transfer", lambda task, words, **_: asked.append((task, words)))
+
+    def transfer(task: str, words: list[str], **_: object) -> SimpleNamespace:
+        asked.append((task, words))
+        return SimpleNamespace(run=task)
+
+    monkeypatch.setattr("ssl_bench.stages.transfer.transfer", transfer)
     for budget, name in (("full", "voc07-svm-fair"), ("quick", "voc07-svm-fair-quick")):
         asked.clear()
         plan = plan_suite(**{**tiny, "budget": budget}, rows=["random"])
