@@ -2,7 +2,7 @@
 
 `results/published.csv` holds one number a line with where it was printed (`key`, `table`), what it says and
 how sure it is: `seen` in the named source, or `recalled` from memory. `results/published.md` explains the
-columns.
+columns; `results/references.bib` has the publications by key.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from ssl_bench.errors import UserError, unknown
+from ssl_bench.reporting.bibliography import REFERENCES_FILE, load_bibliography
 
 COLUMNS = (
     "key",
@@ -35,16 +36,19 @@ COLUMNS = (
     "confidence",
 )
 REQUIRED = ("key", "table", "method", "task", "metric", "unit", "value", "source", "confidence")
-CONFIDENCES = ("seen", "recalled")
+SEEN = "seen"
+CONFIDENCES = (SEEN, "recalled")
 
 
 def load_published(path: Path) -> pd.DataFrame:
     """Read published numbers: strings but for `value` (float) and `year` (nullable integer).
 
-    The added column `printed` is the value with the digits that the source prints (54.10, not 54.1).
+    Two columns are added: `printed` is the value with the digits that the source prints (54.10, not 54.1), and
+    `citation` the publication as a reader sees it (Pathak et al. 2016), of the references.bib beside the file; it is
+    empty where that has no entry for the line's key.
 
     Raises:
-        UserError: The file cannot be read, a column is missing or unknown, or a line is wrong (it is named).
+        UserError: A file cannot be read, a column is missing or unknown, or a line is wrong (it is named).
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -64,12 +68,11 @@ def load_published(path: Path) -> pd.DataFrame:
     frame["printed"] = frame["value"]
     frame["value"] = frame["value"].astype(float)
     frame["year"] = pd.to_numeric(frame["year"].replace("", None)).astype("Int64")
+    references = path.with_name(REFERENCES_FILE)
+    entries = load_bibliography(references) if references.exists() else {}
+    cited = {key: entries[key].text if key in entries else "" for key in frame["key"].unique()}
+    frame["citation"] = frame["key"].map(cited)
     return frame
-
-
-def without_recalled(published: pd.DataFrame) -> pd.DataFrame:
-    """Keep only the numbers that were seen in a source."""
-    return published[published["confidence"] == "seen"]
 
 
 def _check_header(path: Path, names: object) -> None:

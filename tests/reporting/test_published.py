@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ssl_bench.errors import UserError
-from ssl_bench.reporting.published import COLUMNS, load_published, without_recalled
+from ssl_bench.reporting.published import COLUMNS, load_published
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 
@@ -81,9 +81,14 @@ def test_types_and_printed_digits(tmp_path: Path, fact: dict[str, str]) -> None:
     assert frame["protocol"].tolist() == ["", ""]
 
 
-def test_without_recalled(tmp_path: Path, fact: dict[str, str]) -> None:
-    frame = load_published(write(tmp_path / "p.csv", fact, fact | {"confidence": "recalled"}))
-    assert without_recalled(frame)["confidence"].tolist() == ["seen"]
+def test_citations_come_from_the_references_beside(tmp_path: Path, fact: dict[str, str]) -> None:
+    path = write(tmp_path / "p.csv", fact, fact | {"key": "b2021", "table": "b2021-t1"})
+    assert load_published(path)["citation"].tolist() == ["", ""]  # no file: nothing can be cited
+    (tmp_path / "references.bib").write_text("@misc{a2020, title = {A}, author = {Lee, Ann}, year = {2020}}")
+    assert load_published(path)["citation"].tolist() == ["Lee 2020", ""]
+    (tmp_path / "references.bib").write_text("@misc{a2020, titel = {A}}")
+    with pytest.raises(UserError, match=r"references\.bib, line 1: a2020: unknown field 'titel'"):
+        load_published(path)
 
 
 @pytest.mark.parametrize(

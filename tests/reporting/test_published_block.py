@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from ssl_bench.reporting.table_definition import PublishedChoice, PublishedRow, 
 
 Build = Callable[..., Table]
 Table2 = dict[str, tuple[str | None, ...]]
+CHOSEN = {"segmentation": PublishedChoice(value=29.7, note="n")}
 
 
 def with_rows(definition: TableDefinition, *rows: PublishedRow) -> TableDefinition:
@@ -120,3 +122,112 @@ def test_without_published_block(build: Build, definition: TableDefinition) -> N
 def test_shipped_rows(definition: TableDefinition, table_2: Table2) -> None:
     assert definition.published is not None
     assert [row.method for row in definition.published.rows] == list(table_2)
+
+
+def test_groups_stand_in_blocks_of_their_own(build: Build, definition: TableDefinition) -> None:
+    rows = [
+        PublishedRow(method="Autoencoder", title="A", group="ours"),
+        PublishedRow(method="Doersch et al.", title="D"),
+        PublishedRow(method="Random Gaussian", title="R", group="ours"),
+    ]
+    table = build([], definition=with_rows(definition, *rows))
+    assert definition.published is not None
+    assert [block.title for block in table.blocks] == [
+        f"{definition.published.title}: ours",
+        definition.published.title,
+    ]
+    assert [[row.title for row in block.rows] for block in table.blocks] == [["A", "R"], ["D"]]
+    assert all("pathak2016 (" in block.notes[0] for block in table.blocks)
+
+
+@pytest.mark.parametrize(
+    ("by", "descending", "titles"),
+    [
+        (None, False, ["CE", "W", "I", "D"]),
+        ("classification", False, ["D", "CE", "W", "I"]),
+        ("classification", True, ["I", "W", "CE", "D"]),
+        ("segmentation", True, ["I", "CE", "W", "D"]),  # those without a number stand last, as listed
+        ("segmentation", False, ["CE", "I", "W", "D"]),
+        ("year", False, ["I", "W", "D", "CE"]),
+    ],
+)
+def test_rows_are_sorted_as_declared(
+    build: Build, definition: TableDefinition, by: str | None, descending: bool, titles: list[str]
+) -> None:
+    rows = [
+        PublishedRow(method="Context encoder", title="CE", choices=CHOSEN),
+        PublishedRow(method="Wang & Gupta", title="W"),
+        PublishedRow(method="ImageNet labels", title="I"),
+        PublishedRow(method="Doersch et al.", title="D"),
+    ]
+    given = with_rows(definition, *rows)
+    assert given.published is not None
+    block = given.published.model_copy(update={"sort_by": by, "descending": descending})
+    table = build([], definition=given.model_copy(update={"published": block}))
+    assert [row.title for row in table.blocks[0].rows] == titles
+
+
+def test_a_number_without_citation_is_named_and_left_out(build: Build, published: pd.DataFrame) -> None:
+    numbers = published.copy()
+    numbers.loc[numbers["method"] == "Autoencoder", "citation"] = ""
+    table = build([], published=numbers)
+    assert "Autoencoder" not in [row.title for row in table.blocks[0].rows]
+    assert (
+        "Published, but without an entry in references.bib and therefore left out: Autoencoder (Classification; "
+        "pathak2016), Autoencoder (Detection; pathak2016), Autoencoder (Segmentation; pathak2016)."
+    ) in table.plain_notes()
+    assert "left out" not in to_markdown(build([]))
+    [block] = build([], published=published.assign(citation="")).blocks
+    assert block.rows == ()
+    assert "ImageNet labels (Classification; pathak2016)" in block.notes[0]
+
+
+def test_rows_carry_their_citation(build: Build) -> None:
+    for row in build([]).blocks[0].rows:
+        assert row.citation == "pathak2016"
+        assert row.information["citation"] == "Pathak et al. 2016"
+        assert row.information["published_in"] == "Pathak et al. 2016, Table 2"
+
+
+def test_a_row_of_several_names_and_one_table(
+    build: Build, definition: TableDefinition, published: pd.DataFrame
+) -> None:
+    first = definition.columns[0]
+    assert first.published is not None
+    both = first.published.model_copy(update={"table": ("pathak2016-t2", "zhang2017-t4")})
+    columns = (first.model_copy(update={"published": both}), *definition.columns[1:])
+    wide = definition.model_copy(update={"columns": columns})
+    rows = [
+        PublishedRow(
+            method=("Context encoder", "Pathak et al. (context encoder)"), title="both", choices=CHOSEN
+        ),
+        PublishedRow(method="Wang & Gupta", title="theirs", table="zhang2017-t4"),
+        PublishedRow(method="Wang & Gupta", title="ours", table="pathak2016-t2", pretraining_time="1 week"),
+    ]
+    table = build([], definition=with_rows(wide, *rows))
+    shown = {row.title: (row.cells[0].printed, row.citation) for row in table.blocks[0].rows}
+    assert shown["both"] == ("56.5", "pathak2016,zhang2017")
+    assert shown["theirs"] == ("62.8", "zhang2017")
+    assert shown["ours"] == ("58.7", "pathak2016")
+    wrongs: tuple[dict[str, Any], ...] = (
+        {"table": "zhang2017-t4", "pretraining_time": "1 week"},
+        {"pretraining_data": "a street"},
+        {"method": ("Wang & Gupta", "Autoencoder"), "table": "caron2018-t2"},
+    )
+    for wrong in wrongs:
+        row = PublishedRow(**{"method": "Wang & Gupta", "title": "W", **wrong})
+        with pytest.raises(UserError, match="'Wang & Gupta' has no number in what the row is kept to"):
+            build([], definition=with_rows(wide, row))
+
+
+def test_a_selector_or_column_that_finds_nothing(build: Build, definition: TableDefinition) -> None:
+    first = definition.columns[0]
+    assert first.published is not None
+    # both tables and the task are known, but the second table has none of the task
+    both = first.published.model_copy(update={"table": ("pathak2016-t2", "zhang2017-t2")})
+    columns = (first.model_copy(update={"published": both}), *definition.columns[1:])
+    with pytest.raises(UserError, match="table 'zhang2017-t2' has no line of task voc07-classification"):
+        build([], definition=definition.model_copy(update={"columns": columns}))
+    row = PublishedRow(method="Doersch et al.", title="D")  # nobody segmented with it
+    with pytest.raises(UserError, match="no published row has a number in the column 'segmentation'"):
+        build([], definition=with_rows(definition, row))
