@@ -1,15 +1,22 @@
 """A table as LaTeX: a `table` environment that needs only booktabs.
 
 All columns are paragraphs whose widths are shares of the line width, so that a wide page shows a cell on
-one line and a narrow one breaks it; in a paper of two columns, write table* for table. Any text can be
-written: what LaTeX does not know is spelled out, never passed on.
+one line and a narrow one breaks it; in a paper of two columns, write table* for table. `latex_siunitx` aligns
+numbers at their points instead. A row that quotes publications cites their keys in references.bib.
 """
 
 from __future__ import annotations
 
-import unicodedata
-
-from ssl_bench.reporting.table import Cell, Row, Table, cell_count, cell_value
+from ssl_bench.reporting.cell_text import cell_text
+from ssl_bench.reporting.latex_text import (
+    latex_cite,
+    latex_label,
+    latex_name,
+    latex_number,
+    latex_text,
+    latex_words,
+)
+from ssl_bench.reporting.table import Cell, Heading, Row, Table
 
 WORD_SHARES = {
     "method": 4.0,
@@ -17,64 +24,10 @@ WORD_SHARES = {
     "pretraining_data": 2.2,
     "pretraining_time": 2.0,
     "pretraining_steps": 2.0,
+    "published_in": 3.0,
 }
 NUMBER_SHARE = 2.7
 TEXT_WIDTH = 0.88  # the rest is the space between columns
-
-_CHARACTERS = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"$<$",
-    ">": r"$>$",
-    "|": r"$|$",
-    '"': "''",
-    "`": r"{\char96}",
-    "[": r"{[}",  # after \\ a bracket would be an optional length
-    "]": r"{]}",
-    "–": "--",
-    "—": "---",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "→": r"$\rightarrow$",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-    "†": r"\dag{}",
-    "…": r"\dots{}",
-    "“": "``",
-    "”": "''",
-    "‘": "`",
-    "’": "'",
-    "ß": r"\ss{}",
-    "ø": r"\o{}",
-    "Ø": r"\O{}",
-    "æ": r"\ae{}",
-    "Æ": r"\AE{}",
-    "ł": r"\l{}",
-    "Ł": r"\L{}",
-    "\u00a0": "~",
-}
-_ACCENTS = {
-    "\u0300": "`",
-    "\u0301": "'",
-    "\u0302": "^",
-    "\u0303": "~",
-    "\u0304": "=",
-    "\u0306": "u",
-    "\u0307": ".",
-    "\u0308": '"',
-    "\u030a": "r",
-    "\u030b": "H",
-    "\u030c": "v",
-    "\u0327": "c",
-}
 
 
 def to_latex(table: Table) -> str:
@@ -82,14 +35,7 @@ def to_latex(table: Table) -> str:
     marks = table.marks()
     n_columns = len(table.information) + len(table.columns)
     lines = [
-        f"% {_label(table.name)}; needs \\usepackage{{booktabs}}",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{latex_text(f'{table.title}. {table.caption}')}}}",
-        rf"\label{{tab:{_label(table.name)}}}",
-        r"\footnotesize",
-        r"\setlength{\tabcolsep}{3pt}",
-        r"\renewcommand{\arraystretch}{1.15}",
+        *opening(table, ("booktabs",)),
         # The space of no width lets TeX hyphenate the first word of a paragraph.
         r"\def\words{\raggedright\leavevmode\nobreak\hspace{0pt}}",
         r"\def\numbers{\raggedleft\leavevmode\nobreak\hspace{0pt}}",
@@ -98,57 +44,78 @@ def to_latex(table: Table) -> str:
         _line([latex_text(head.title) for head in table.information], _titles(table)),
     ]
     for block in table.blocks:
-        lines.append(r"\midrule")
-        title = rf"\textit{{{latex_text(block.title)}}}"
-        span = rf"\multicolumn{{{n_columns}}}{{@{{}}p{{{TEXT_WIDTH}\linewidth}}@{{}}}}"
-        lines.append(rf"{span}{{{title}}} \tabularnewline")
+        lines += [r"\midrule", block_title(block.title, n_columns)]
         lines += [_row(table, row, marks) for row in block.rows]
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [r"\bottomrule", r"\end{tabular}", *closing(table, marks)]
+    return "\n".join(lines) + "\n"
+
+
+def opening(table: Table, packages: tuple[str, ...]) -> list[str]:
+    """Begin the environment: packages that are needed, caption, label, sizes."""
+    needs = " ".join(rf"\usepackage{{{package}}}" for package in packages)
+    caption = f"{table.title}. {table.caption}" if table.title else table.caption
+    return [
+        f"% {latex_name(table.name)}; needs {needs}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{latex_text(caption)}}}",
+        rf"\label{{{latex_label(table.name)}}}",
+        r"\footnotesize",
+        r"\setlength{\tabcolsep}{3pt}",
+        r"\renewcommand{\arraystretch}{1.15}",
+    ]
+
+
+def block_title(title: str, n_columns: int) -> str:
+    """Write the title of a block over all columns."""
+    span = rf"\multicolumn{{{n_columns}}}{{@{{}}p{{{TEXT_WIDTH}\linewidth}}@{{}}}}"
+    return rf"{span}{{\textit{{{latex_text(title)}}}}} \tabularnewline"
+
+
+def closing(table: Table, marks: dict[str, str]) -> list[str]:
+    """Write the notes, and end the environment."""
     notes = [rf"\textsuperscript{{{mark}}}~{latex_text(note)}" for note, mark in marks.items()]
     notes += [latex_text(note) for note in table.plain_notes()]
-    if notes:
-        lines += [r"\par\medskip", r"\begin{minipage}{\linewidth}", r"\scriptsize\raggedright"]
-        lines += [note + r"\par" for note in notes]
-        lines.append(r"\end{minipage}")
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
-
-
-def latex_text(text: str) -> str:
-    """Write any text on one line so that LaTeX shows it as it is."""
-    line = " ".join(text.split())
-    # Two hyphens or apostrophes in a row would be drawn as a dash or a quotation mark.
-    apart = [
-        first + "{}" if first in "-'" and first == second else _character(first)
-        for first, second in zip(line, line[1:] + " ", strict=False)
+    if not notes:
+        return [r"\end{table}"]
+    return [
+        r"\par\medskip",
+        r"\begin{minipage}{\linewidth}",
+        r"\scriptsize\raggedright",
+        *(note + r"\par" for note in notes),
+        r"\end{minipage}",
+        r"\end{table}",
     ]
-    return "".join(apart)
 
 
-def _character(character: str) -> str:
-    if character in _CHARACTERS:
-        return _CHARACTERS[character]
-    if " " <= character <= "\x7e":
-        return character
-    parts = unicodedata.normalize("NFD", character)
-    if len(parts) == 2 and parts[1] in _ACCENTS and parts[0].isascii() and parts[0].isalpha():
-        return rf"\{_ACCENTS[parts[1]]}{{{parts[0]}}}"
-    return rf"\texttt{{U+{ord(character):04X}}}"
+def row_words(table: Table, row: Row, marks: dict[str, str]) -> list[str]:
+    """Write the words about a row; behind the first ones stand its citation and the marks of its notes."""
+    words = [latex_words(row.information[heading.key]) for heading in table.information]
+    words[0] += latex_cite(row.citation) + superscript(row.notes, marks)
+    return words
+
+
+def superscript(notes: tuple[str, ...], marks: dict[str, str]) -> str:
+    """Write the marks of some notes."""
+    letters = ",".join(marks[note] for note in dict.fromkeys(notes))
+    return rf"\textsuperscript{{{letters}}}" if letters else ""
+
+
+def word_share(heading: Heading) -> float:
+    """The width of a column of words, compared with the others."""
+    return WORD_SHARES.get(heading.key, WORD_SHARES["method"])
 
 
 def _titles(table: Table) -> list[str]:
     """Heads of the number columns: the title above, the unit below."""
-    return [rf"{latex_text(head.title)}\par {latex_text(head.unit)}" for head in table.columns]
+    return [
+        latex_text(head.title) + (rf"\par {latex_text(head.unit)}" if head.unit else "")
+        for head in table.columns
+    ]
 
 
 def _row(table: Table, row: Row, marks: dict[str, str]) -> str:
-    words = [_words(row.information[heading.key]) for heading in table.information]
-    words[0] += _marks(row.notes, marks)
-    return _line(words, [_cell(cell, table.decimals, marks) for cell in row.cells])
-
-
-def _words(text: str) -> str:
-    """A long `key=value` may break after its sign."""
-    return r"=\allowbreak{}".join(latex_text(part) for part in text.split("="))
+    return _line(row_words(table, row, marks), [_cell(cell, table.decimals, marks) for cell in row.cells])
 
 
 def _line(words: list[str], numbers: list[str]) -> str:
@@ -158,22 +125,15 @@ def _line(words: list[str], numbers: list[str]) -> str:
 
 
 def _cell(cell: Cell, decimals: int, marks: dict[str, str]) -> str:
-    value = latex_text(cell_value(cell, decimals)).replace(r" $\pm$ ", r"\,$\pm$\,")
-    count = cell_count(cell)
-    small = rf" {{\scriptsize({latex_text(count)})}}" if count else ""
-    return value + small + _marks(cell.notes, marks)
-
-
-def _marks(notes: tuple[str, ...], marks: dict[str, str]) -> str:
-    letters = ",".join(marks[note] for note in dict.fromkeys(notes))
-    return rf"\textsuperscript{{{letters}}}" if letters else ""
+    text = cell_text(cell, decimals)
+    value = latex_number(text.number)
+    value = rf"\textbf{{{value}}}" if text.bold else value
+    small = rf" {{\scriptsize({latex_text(text.count)})}}" if text.count else ""
+    below = rf"\par {{\scriptsize {latex_number(text.difference)}}}" if text.difference else ""
+    return value + small + superscript(cell.notes, marks) + below
 
 
 def _column_types(table: Table) -> str:
-    shares = [WORD_SHARES[heading.key] for heading in table.information]
+    shares = [word_share(heading) for heading in table.information]
     shares += [NUMBER_SHARE] * len(table.columns)
     return "".join(rf"p{{{TEXT_WIDTH * share / sum(shares):.3f}\linewidth}}" for share in shares)
-
-
-def _label(name: str) -> str:
-    return "".join(character if character.isascii() and character.isalnum() else "-" for character in name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from ssl_bench.reporting.table import Cell, Row, Table, cell_count, cell_value
+from ssl_bench.reporting.cell_text import cell_text
+from ssl_bench.reporting.table import Cell, Row, Table
 
 _SPECIAL = re.compile(r"[\\`*|\[\]]|<(?=[A-Za-z/!?])|(?<![^\W_])_|_(?![^\W_])|~(?=~)")
 
@@ -16,7 +17,8 @@ def to_markdown(table: Table) -> str:
     heads = [escaped(heading.text) for heading in (*table.information, *table.columns)]
     grids = [[_line(table, row, marks) for row in block.rows] for block in table.blocks]
     widths = column_widths(heads, grids)
-    parts = [f"## {escaped(table.title)}"] + ([escaped(table.caption)] if table.caption else [])
+    parts = [f"## {escaped(table.title)}"] if table.title else []
+    parts += [escaped(table.caption)] if table.caption else []
     for block, grid in zip(table.blocks, grids, strict=True):
         parts.append(f"### {escaped(block.title)}")
         parts.append(pipe_table(heads, grid, widths, len(table.information)) if grid else "(no rows)")
@@ -32,14 +34,16 @@ def escaped(text: str) -> str:
 
 def _line(table: Table, row: Row, marks: dict[str, str]) -> list[str]:
     words = [escaped(row.information[heading.key]) for heading in table.information]
-    words[0] += _marks(row.notes, marks)
+    words[0] += (f" [{escaped(row.citation)}]" if row.citation else "") + _marks(row.notes, marks)
     return words + [_cell(cell, table.decimals, marks) for cell in row.cells]
 
 
 def _cell(cell: Cell, decimals: int, marks: dict[str, str]) -> str:
-    count = cell_count(cell)
-    text = cell_value(cell, decimals) + (f" ({count})" if count else "")
-    return text + _marks(cell.notes, marks)
+    text = cell_text(cell, decimals)
+    number = f"**{text.number}**" if text.bold else text.number
+    count = f" ({text.count})" if text.count else ""
+    difference = f"; {text.difference}" if text.difference else ""
+    return number + count + difference + _marks(cell.notes, marks)
 
 
 def _marks(notes: tuple[str, ...], marks: dict[str, str]) -> str:

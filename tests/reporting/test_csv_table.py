@@ -7,8 +7,9 @@ import io
 from collections.abc import Callable
 
 from ssl_bench.records import Record
-from ssl_bench.reporting.csv_table import FIELDS, to_csv
+from ssl_bench.reporting.csv_table import DIFFERENCE_FIELDS, FIELDS, fields_of, to_csv
 from ssl_bench.reporting.table import Table
+from tests.reporting.latex_structure import table_of
 
 Build = Callable[..., Table]
 MakeRecord = Callable[..., Record]
@@ -63,3 +64,25 @@ def test_published_lines(build: Build) -> None:
         "Doersch et al. 2015",
     ]
     assert all(line["confidence"] == line["n"] == line["values"] == "" for line in missing)
+
+
+def test_statistics_have_fields_only_where_there_are_any(build: Build) -> None:
+    assert fields_of(build([])) == FIELDS
+    table = table_of("x")
+    [first, second, third, fourth, *_] = read(table)
+    assert tuple(first) == (*FIELDS, "bold", *DIFFERENCE_FIELDS, "trials") == fields_of(table)
+    assert (first["bold"], second["bold"]) == ("", "yes")
+    given = table.blocks[0].rows[0].cells[1].difference
+    assert given is not None
+    assert second["difference_to"] == given.to
+    names = ("difference", "difference_low", "difference_high", "difference_p", "difference_p_adjusted")
+    assert tuple(float(second[name]) for name in names) == (
+        given.mean,
+        given.low,
+        given.high,
+        given.p,
+        given.p_adjusted,
+    )
+    assert (second["difference_level"], second["difference_seeds"], second["trials"]) == ("0.95", "2", "3")
+    assert (third["mean"], third["difference"], fourth["trials"]) == ("", second["difference"], "12")
+    assert first["difference"] == first["difference_to"] == ""

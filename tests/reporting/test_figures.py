@@ -14,7 +14,8 @@ from PIL import Image
 
 from ssl_bench.errors import UserError
 from ssl_bench.reporting import figures
-from ssl_bench.reporting.figures import COLOURS, inpainting_gallery, loss_curves, read_losses
+from ssl_bench.reporting.figure_style import COLOURS
+from ssl_bench.reporting.figures import inpainting_gallery, loss_curves, read_losses
 
 
 def write_log(folder: Path, *lines: str) -> Path:

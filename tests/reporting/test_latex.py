@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,112 +11,53 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssl_bench.records import Record
-from ssl_bench.reporting.latex import latex_text, to_latex
-from ssl_bench.reporting.table import Block, Cell, Heading, Row, Table
+from ssl_bench.reporting.latex import to_latex
+from ssl_bench.reporting.latex_siunitx import to_siunitx
+from ssl_bench.reporting.latex_text import latex_cite, latex_label, latex_number, latex_text
+from ssl_bench.reporting.table import Table
+from tests.reporting.latex_structure import HOSTILE, check_structure, compiled, table_of
 
 Build = Callable[..., Table]
+Write = Callable[[Table], str]
 
-HOSTILE = (
-    r"""\input{x} {} & 100% $x$ #1 _a_ ^2 ~ < > | " '' ` -- --- [1] * ?` !` ± – † → é ü ø ß ā ł 漢 😀 a=b\\"""
+both = pytest.mark.parametrize(
+    ("write", "packages"),
+    [(to_latex, ("booktabs",)), (to_siunitx, ("booktabs", "siunitx"))],
+    ids=["plain", "siunitx"],
 )
 
 
-def depth_of_braces(text: str) -> int:
-    """Follow the unescaped braces; a closing one without its opening one is an error."""
-    depth = 0
-    for brace in re.findall(r"(?<!\\)(?:\\\\)*([{}])", text):
-        depth += 1 if brace == "{" else -1
-        assert depth >= 0
-    return depth
-
-
-def columns_of(line: str) -> int:
-    spans = [int(width) for width in re.findall(r"\\multicolumn\{(\d+)\}", line)]
-    return len(re.findall(r"(?<!\\)&", line)) + 1 + sum(width - 1 for width in spans)
-
-
-def check_structure(text: str) -> None:
-    assert depth_of_braces(text) == 0
-    opened: list[str] = []
-    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
-        if kind == "begin":
-            opened.append(name)
-        else:
-            assert opened.pop() == name
-    assert opened == []
-    [types] = re.findall(r"\\begin\{tabular\}\{@\{\}(.*)@\{\}\}", text)
-    n_columns = len(re.findall(r"p\{[\d.]+\\linewidth\}", types))
-    rows = [line for line in text.splitlines() if line.endswith(r"\tabularnewline")]
-    assert rows
-    assert {columns_of(line) for line in rows} == {n_columns}
-    inside = text.split(r"\toprule\n", 1)[-1].split(r"\bottomrule", 1)[0]
-    assert inside.count(r"\tabularnewline") == len(rows)
-
-
-def table_of(text: str) -> Table:
-    """A table that has `text` wherever text can stand."""
-    cell = Cell(
-        column="a", mean=1.0, std=0.5, n=2, progress=2, expected=3, failed=1, notes=(text, f"{text} 2")
-    )
-    row = Row(
-        information={"method": text, "supervision": text}, cells=(cell, Cell(column="b")), notes=(text,)
-    )
-    return Table(
-        name=text,
-        title=text,
-        caption=text,
-        decimals=1,
-        information=(Heading(key="method", title=text), Heading(key="supervision", title=text)),
-        columns=(Heading(key="a", title=text, unit=text), Heading(key="b", title=text)),
-        blocks=(Block(title=text, rows=(row, row), notes=(text,)),),
-        notes=(text,),
-    )
-
-
-def compiled(folder: Path, table: str) -> str:
-    """Compile a table in a document that loads booktabs alone; return the log."""
-    program = shutil.which("pdflatex")
-    if program is None:
-        pytest.skip("pdflatex is not installed")
-    (folder / "table.tex").write_text(table, encoding="utf-8")
-    (folder / "main.tex").write_text(
-        "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n\\input{table}\n\\end{document}\n"
-    )
-    arguments = [program, "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
-    result = subprocess.run(
-        arguments, cwd=folder, capture_output=True, text=True, errors="replace", check=False
-    )
-    assert result.returncode == 0, result.stdout[-3000:]
-    assert (folder / "main.pdf").stat().st_size > 0
-    return result.stdout
-
-
-def test_structure(build: Build, golden_records: list[Record]) -> None:
+@both
+def test_structure(
+    build: Build, golden_records: list[Record], write: Write, packages: tuple[str, ...]
+) -> None:
     table = build(golden_records)
-    text = to_latex(table)
+    text = write(table)
     check_structure(text)
     assert text.count(r"\midrule") == len(table.blocks)
     assert text.isascii()
+    assert text.splitlines()[0].count("usepackage") == len(packages)
 
 
-def test_structure_with_hostile_text() -> None:
-    check_structure(to_latex(table_of(HOSTILE)))
-
-
-@given(st.text(max_size=40))
-def test_structure_with_any_text(text: str) -> None:
-    latex = to_latex(table_of(text))
+@both
+@given(text=st.one_of(st.just(HOSTILE), st.text(max_size=40)))
+def test_structure_with_any_text(text: str, write: Write, packages: tuple[str, ...]) -> None:
+    latex = write(table_of(text))
     check_structure(latex)
     assert latex.isascii()
 
 
-def test_compiles(tmp_path: Path, build: Build, golden_records: list[Record]) -> None:
-    log = compiled(tmp_path, to_latex(build(golden_records)))
+@both
+def test_compiles(
+    tmp_path: Path, build: Build, golden_records: list[Record], write: Write, packages: tuple[str, ...]
+) -> None:
+    log = compiled(tmp_path, write(build(golden_records)), *packages)
     assert "Missing character" not in log
 
 
-def test_hostile_text_compiles(tmp_path: Path) -> None:
-    log = compiled(tmp_path, to_latex(table_of(HOSTILE)))
+@both
+def test_hostile_text_compiles(tmp_path: Path, write: Write, packages: tuple[str, ...]) -> None:
+    log = compiled(tmp_path, write(table_of(HOSTILE)), *packages)
     assert "Missing character" not in log
 
 
@@ -144,3 +83,59 @@ def test_marks_and_counts() -> None:
     assert r"1.0\,$\pm$\,0.5 {\scriptsize(2/3, 1 failed)}\textsuperscript{a,b}" in text
     assert r"\words x\textsuperscript{a} & \words x &" in text
     assert r"\textsuperscript{b}~x 2\par" in text
+
+
+def test_bold_differences_and_citations() -> None:
+    text = to_latex(table_of(""))
+    assert (
+        r"\numbers \textbf{0.3} {\scriptsize(n=1)}\par {\scriptsize 0.0 {[}$-$1.2, 2.0{]}, p=0.020}" in text
+    )
+    assert r"\numbers 0.0 {[}$-$1.2, 2.0{]}, p=0.020\textsuperscript{a} & \numbers 12 " in text
+    assert r"\words ~\cite{key2016,other} &" in text
+    assert r"\numbers \textbf{12.25\dag{}}" in text
+
+
+def test_numbers_of_siunitx_stand_apart_from_the_rest() -> None:
+    text = to_siunitx(table_of(""))
+    assert r"1.0 & \,$\pm$\,0.5\,{\scriptsize(2/3, 1 failed)}" in text
+    assert r"\bfseries 0.3 & \,{\scriptsize(n=1)}" in text
+    assert r"\bfseries 12.25 & {\bfseries \dag{}}" in text
+    assert r"\multicolumn{2}{l}{failed}" in text
+    assert r"{--} & " in text
+    assert r"& 12 & " in text
+    assert r"\multicolumn{2}{l}{\scriptsize 0.0 {[}$-$1.2, 2.0{]}, p=0.020}" in text
+    assert "S[table-format=2.2]@{}lS[table-format=1.1]@{}l" in text
+
+
+def test_a_signed_number_reserves_room_for_its_sign() -> None:
+    table = table_of("")
+    [block] = table.blocks
+    low = replace(block.rows[0].cells[0], mean=-10.25)
+    row = replace(block.rows[0], cells=(low, *block.rows[0].cells[1:]))
+    text = to_siunitx(replace(table, blocks=(replace(block, rows=(row,)),)))
+    assert "S[table-format=+2.1]@{}l" in text
+    assert "& -10.2 & " in text
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [("", ""), ("a2016,b:c_1", r"~\cite{a2016,b:c_1}"), ("a}b", r" {[}a\}b{]}"), ("%", r" {[}\%{]}")],
+)
+def test_only_keys_are_cited(keys: str, expected: str) -> None:
+    assert latex_cite(keys) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("my_table", "tab:my-table"), ("tbl:ce", "tbl:ce"), ("a:b}:c", "a-b-:c"), (":x", "tab:x")],
+)
+def test_labels(name: str, label: str) -> None:
+    assert latex_label(name) == label
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("-1.0 ± 0.2", r"$-$1.0\,$\pm$\,0.2"), ("+7.5 [-0.1, 2.0]", r"+7.5 {[}$-$0.1, 2.0{]}"), ("–", "--")],
+)
+def test_a_minus_is_a_minus(text: str, expected: str) -> None:
+    assert latex_number(text) == expected

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ssl_bench.errors import UserError
 from ssl_bench.reporting import loss_figure
-from ssl_bench.reporting.figures import COLOURS
+from ssl_bench.reporting.figure_style import COLOURS
 from ssl_bench.reporting.loss_figure import MOST_RUNS, player_losses
 
 Run = Callable[..., Path]

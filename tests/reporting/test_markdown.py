@@ -10,6 +10,7 @@ import pytest
 from ssl_bench.records import Record
 from ssl_bench.reporting.markdown import escaped, to_markdown
 from ssl_bench.reporting.table import Block, Cell, Heading, Row, Table
+from tests.reporting.latex_structure import table_of
 
 Build = Callable[..., Table]
 
@@ -56,6 +57,15 @@ def test_notes_stand_below_with_their_marks(build: Build, golden_records: list[R
 )
 def test_escaped(text: str, expected: str) -> None:
     assert escaped(text) == expected
+
+
+def test_bold_differences_and_citations() -> None:
+    text = to_markdown(table_of(""))
+    assert "| **0.3** (n=1); 0.0 [-1.2, 2.0], p=0.020 |" in text
+    assert "| 0.0 [-1.2, 2.0], p=0.020 [a] |" in text
+    assert " **12.25†** |" in text
+    assert "|  [key2016,other] " in text
+    assert " 12 |" in text
 
 
 def test_wide_characters_keep_the_columns_aligned() -> None:

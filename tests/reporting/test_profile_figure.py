@@ -13,9 +13,10 @@ from PIL import Image
 
 from ssl_bench.errors import UserError
 from ssl_bench.records import Record
-from ssl_bench.reporting import profile_figure
-from ssl_bench.reporting.figures import COLOURS
+from ssl_bench.reporting import figure_style
+from ssl_bench.reporting.figure_style import COLOURS
 from ssl_bench.reporting.profile_figure import MOST_LINES, SPREAD, draw_profile, draw_shots
+from tests.reporting.figure_checks import smallest_letters, texts_outside
 from tests.reporting.probe_records import CONVS, MINIVOC, lowshot_record, probe_record, profile
 
 Draw = Callable[..., tuple[Any, str]]
@@ -25,14 +26,14 @@ Draw = Callable[..., tuple[Any, str]]
 def draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Draw:
     """The function that draws records and gives back the figure and its caption."""
     kept: list[Any] = []
-    save = profile_figure.save_figure
+    save = figure_style.save_figure
     monkeypatch.setattr(
-        profile_figure, "save_figure", lambda figure, path: (kept.append(figure), save(figure, path))[1]
+        figure_style, "save_figure", lambda figure, path: (kept.append(figure), save(figure, path))[1]
     )
 
     def drawn(records: list[Record], how: Callable[..., list[Path]] = draw_profile) -> tuple[Any, str]:
         paths = how(records, tmp_path / "out" / "figure")
-        assert [path.name for path in paths] == ["figure.pdf", "figure.png", "figure.txt"]
+        assert [path.name for path in paths] == ["figure.pdf", "figure.png", "figure.txt", "figure.json"]
         with Image.open(paths[1]) as picture:
             assert np.asarray(picture.convert("L")).std() > 5, "something is on it"
         return kept[-1], paths[2].read_text(encoding="utf-8")
@@ -147,6 +148,38 @@ def test_a_panel_a_protocol_and_one_for_other_taps(draw: Draw) -> None:
     assert "on MiniVOC (synthetic)." in caption
 
 
+def test_networks_that_share_only_a_name_of_a_tap_have_panels_of_their_own(draw: Draw) -> None:
+    squeezed = {"architecture": "squeezenet1_1", "source": "file", "name": "squeeze.safetensors"}
+    fires = {"conv1": 1.0, **{f"fire{n}": float(n) for n in range(2, 10)}}
+    figure, _ = draw(
+        [
+            probe_record(profile(1, 9), method="random"),
+            probe_record(fires, method="labels", encoder=squeezed),
+            probe_record(profile(2, 9), method="rotation"),
+        ]
+    )
+    assert [len(lines(axes)) for axes in panels(figure)] == [2, 1]
+    assert [tick.get_text() for tick in panels(figure)[1].get_xticklabels()] == list(fires)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_everything_that_is_written_fits(count: int, draw: Draw) -> None:
+    long = {"recipe": "a-recipe-with-a-rather-long-name-of-its-own", "changed": ("schedule.steps=300",)}
+    names = ("voc07-svm-fair", "logistic-c-sweep", "voc07-lowshot")
+    records = [
+        probe_record(
+            profile(n, 50 + n),
+            names[n % 3],
+            method="autoencoder",
+            pretraining={**long, "recipe_hash": str(n)},
+        )
+        for n in range(count)
+    ]
+    figure, _ = draw(records)
+    assert texts_outside(figure) == []
+    assert smallest_letters(figure) >= 7
+
+
 def test_a_missing_tap_leaves_a_gap_in_no_other_line(draw: Draw) -> None:
     figure, _ = draw(
         [
@@ -168,7 +201,7 @@ def test_methods_in_several_forms_are_named_in_full(draw: Draw) -> None:
         for recipe in ("small", "mask$a$b")
     ]
     figure, _ = draw(records)
-    assert legend(figure) == [
+    assert [label.replace("\n", " ") for label in legend(figure)] == [
         "autoencoder: caffenet, small, learned on photos, n=1",
         "autoencoder: caffenet, mask\\$a\\$b, learned on photos, n=1",
     ]

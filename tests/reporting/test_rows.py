@@ -39,6 +39,7 @@ def test_words_about_a_row(build: Build, record: MakeRecord) -> None:
         "pretraining_data": "MiniVOC (synthetic)",
         "pretraining_time": "2.5 min",
         "pretraining_steps": "100 of 8",
+        "published_in": "–",
     }
     assert row.pretraining_s == 150.0
 

@@ -96,3 +96,15 @@ def test_first_information_is_the_method(tmp_path: Path, value: dict) -> None:
 def test_choice_for_an_unknown_column(tmp_path: Path, value: dict) -> None:
     value["published"]["rows"][-1]["choices"] = {"segmentatoin": {"value": 29.7, "note": "n"}}
     assert "did you mean 'segmentation'?" in refused(tmp_path, value)
+
+
+def test_given_weights_and_sorting_are_checked(tmp_path: Path, value: dict) -> None:
+    value["rows"][1]["encoder"] = "given"
+    path = tmp_path / "t.yaml"
+    path.write_text(yaml.safe_dump(value), encoding="utf-8")
+    assert [row.method for row in load_definition(path).rows if row.given] == ["random"]
+    value["rows"][0]["encoder"] = "given"
+    assert "row 'supervised' is of given weights, so its recipes must be null" in refused(tmp_path, value)
+    del value["rows"][0]["encoder"]
+    value["published"]["sort_by"] = "detektion"
+    assert "sort_by: unknown column 'detektion', did you mean 'detection'?" in refused(tmp_path, value)
