@@ -1,7 +1,6 @@
 """Figures beside the tables: loss curves, and a gallery of inpainted pictures.
 
-matplotlib is imported only inside the functions, with the Agg canvas, so that no display is needed and
-importing this module is cheap. The same input gives the same file.
+matplotlib is imported only where a figure is made, so that importing this module is cheap.
 """
 
 from __future__ import annotations
@@ -14,22 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ssl_bench.atomic import make_folder, write_atomically
 from ssl_bench.errors import UserError
+from ssl_bench.reporting.figure_style import COLOURS, DASHES, house_style, new_figure, save_figure
 from ssl_bench.runs import METRICS_FILE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Points = Sequence[tuple[int, float]]
 
-# Colours that people with any kind of colour vision can tell apart (Okabe and Ito, "Color Universal Design",
-# 2008), without their yellow, which is too light for a line on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-DASHES = ("-", "--", "-.", ":")
 LOG_FROM = 20.0  # the axis is logarithmic where the largest value is so many times the smallest
-DPI = 150
 
 
 def read_losses(run_folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -74,6 +67,7 @@ def log_entries(run_folder: Path) -> list[dict[str, Any]]:
     return entries
 
 
+@house_style()
 def loss_curves(
     series: Mapping[str, Points],
     path: Path,
@@ -110,6 +104,7 @@ def loss_curves(
     return save_figure(figure, path)
 
 
+@house_style()
 def inpainting_gallery(
     rows: Sequence[Sequence[np.ndarray]],
     column_titles: Sequence[str],
@@ -137,9 +132,9 @@ def inpainting_gallery(
             axes.set_yticks([])
             axes.spines[:].set_visible(False)
             if row == 0:
-                axes.set_title(column_titles[column], fontsize=9)
+                axes.set_title(column_titles[column])
             if column == 0:
-                axes.set_ylabel(row_title, fontsize=9)
+                axes.set_ylabel(row_title)
     return save_figure(figure, path)
 
 
@@ -203,29 +198,3 @@ def _check_grid(
             raise ValueError(
                 f"a picture is uint8 of shape (H, W, 3), not {picture.dtype} of shape {picture.shape}"
             )
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """A figure with its own Agg canvas: pyplot's global state and the user's display stay untouched."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write the figure without the time and version that would make equal figures differ."""
-    import matplotlib
-
-    suffix = path.suffix.lstrip(".").lower() or "png"
-    nothing = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    if suffix not in nothing:
-        raise UserError(f"{path.name}: figures are written as {', '.join(nothing)}, not {suffix}")
-    make_folder(path.parent)
-    with matplotlib.rc_context({"svg.hashsalt": "ssl-bench"}):
-        write_atomically(
-            path, lambda file: figure.savefig(file, format=suffix, dpi=DPI, metadata=nothing[suffix])
-        )
-    return path

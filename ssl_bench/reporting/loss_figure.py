@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_bench.errors import UserError
-from ssl_bench.reporting.figures import (
+from ssl_bench.reporting.figure_style import (
     COLOURS,
-    Points,
-    log_entries,
+    LETTERS,
+    TWO_COLUMNS,
+    house_style,
     new_figure,
-    read_losses,
+    plain,
     save_figure,
-    spans_decades,
 )
+from ssl_bench.reporting.figures import Points, log_entries, read_losses, spans_decades
 from ssl_bench.runs import METRICS_FILE
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class _Run:
     styles: tuple[Any, Any]
 
 
+@house_style()
 def player_losses(runs: Sequence[Path], path: Path) -> Path:
     """Draw the losses of one or more runs over their steps, with marks where an alarm was raised.
 
@@ -83,7 +85,7 @@ def player_losses(runs: Sequence[Path], path: Path) -> Path:
         _Run(label, losses, _alarms(folder), _colours(index, alone=len(folders) == 1), _styles(index))
         for index, (label, losses, folder) in enumerate(zip(_labels(folders), read, folders, strict=True))
     ]
-    figure = new_figure(6.4, (4.7 if game else 3.4) + LEGEND_ROW * max(len(drawn), 3))
+    figure = new_figure(TWO_COLUMNS, (4.7 if game else 3.4) + LEGEND_ROW * max(len(drawn), 3))
     if game:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.25, 1))
         _draw_game(above, drawn)
@@ -135,8 +137,7 @@ def _labels(folders: Sequence[Path]) -> list[str]:
     names = [folder.resolve().name for folder in folders]
     named = zip(names, folders, strict=True)
     labels = [str(folder) if names.count(name) > 1 else name for name, folder in named]
-    # What stands between two dollar signs would be set as a formula.
-    return [label.replace("$", r"\$") for label in labels]
+    return [plain(label) for label in labels]
 
 
 def _colours(index: int, *, alone: bool) -> dict[str, str]:
@@ -220,6 +221,5 @@ def _explain(figure: Figure, runs: Sequence[_Run], *, game: bool) -> None:
         alignment="left",
         ncols=2,
         frameon=False,
-        fontsize=8,
-        title_fontsize=9,
+        title_fontsize=LETTERS,
     )

@@ -14,7 +14,10 @@ from ssl_bench.reporting.probe_table import (
     ProbeTable,
     data_title,
 )
-from ssl_bench.reporting.tap_metrics import in_order
+from ssl_bench.reporting.tap_metrics import headline_tap, in_order
+
+SHOTS_DEVIATION = "std over samples"  # as protocols/probes/low_shot.py names it
+SHOT_SAMPLES = "samples"  # the sets of k examples a class that one run of low-shot learning drew
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Point:
     mean: float
     below: float
     above: float
-    seeds: str  # what the bar is over: pretraining, initialisation or transfer seeds; "" for test images
+    seeds: str  # what the bar is over: a kind of seeds, the samples of low-shot learning; "" for test images
     headline: bool
 
 
@@ -71,11 +74,14 @@ def profile_panels(table: ProbeTable) -> list[Panel]:
 
 
 def _families(having: Mapping[int, Sequence[str]]) -> list[list[int]]:
-    """Put together those that share a tap; who has none is left out."""
+    """Put together those of one axis: who shares at least half of its taps, or of theirs; who has none is left out.
+
+    Networks of another kind may call their first tap alike, and would tear each other's lines apart.
+    """
     families: list[tuple[set[str], list[int]]] = []
     for index, taps in having.items():
         for known, members in families:
-            if known & set(taps):
+            if 2 * len(known & set(taps)) >= min(len(known), len(taps)) > 0:
                 known |= set(taps)
                 members.append(index)
                 break
@@ -105,8 +111,7 @@ def shots_panels(table: ProbeTable) -> list[Panel]:
 
 def _panel_title(column: ProbeColumn) -> str:
     data = data_title(column.dataset)
-    title = column.title if data in column.title else f"{column.title}\n{data}"
-    return title.replace("$", r"\$")  # what stands between two dollar signs would be set as a formula
+    return column.title if data in column.title else f"{column.title}\n{data}"
 
 
 def _done(group: EncoderGroup, column: ProbeColumn) -> list[Record]:
@@ -133,13 +138,25 @@ def _line(
             continue
         most = max(most, cell.cell.n)
         below = above = math.nan
+        seeds = cell.cell.counted if cell.cell.std is not None else ""
         if cell.cell.std is not None:
             below = above = cell.cell.std
+        elif (over_samples := _over_samples(done, metric)) is not None:
+            below = above = over_samples
+            seeds = SHOT_SAMPLES
         elif (interval := _interval(done, metric)) is not None:
             below, above = max(cell.cell.mean - interval.low, 0), max(interval.high - cell.cell.mean, 0)
-        seeds = cell.cell.counted if cell.cell.std is not None else ""
         points.append(Point(place, cell.cell.mean, below, above, seeds, cell.headline > 0))
     return Line(index, most, tuple(points))
+
+
+def _over_samples(done: Sequence[Record], metric: str) -> float | None:
+    """Find the deviation over the samples of k examples a class that a single run drew, at its headline's tap."""
+    if len(done) != 1 or " k=" not in metric:
+        return None
+    tap = headline_tap(done[0])
+    name = f"{metric} {SHOTS_DEVIATION}"
+    return done[0].metrics.get(name, done[0].metrics.get(f"{name} {tap}"))
 
 
 def _interval(done: Sequence[Record], metric: str) -> Interval | None:

@@ -1,8 +1,8 @@
 """Figures of frozen features: what they are worth from tap to tap, and with few examples a class.
 
 One panel a protocol and data set, one line an encoder, its seeds averaged. Networks whose taps have other names have
-panels of their own. Every figure is written as PDF (vectors), as PNG, and with its caption as text, which says
-what the bars mean. matplotlib is imported only inside the functions.
+panels of their own. Every figure is written as PDF, as PNG, with its caption, which says what the bars mean, and with
+its numbers.
 """
 
 from __future__ import annotations
@@ -13,31 +13,42 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssl_bench.atomic import make_folder, write_text
 from ssl_bench.errors import UserError
 from ssl_bench.records import Record
-from ssl_bench.reporting.figures import COLOURS, DASHES, new_figure, save_figure
-from ssl_bench.reporting.probe_panels import Panel, profile_panels, shots_panels
+from ssl_bench.reporting.figure_style import (
+    COLOURS,
+    DASHES,
+    IMAGES,
+    ONE_COLUMN,
+    SAMPLES,
+    SEEDS,
+    TWO_COLUMNS,
+    house_style,
+    look,
+    new_figure,
+    plain,
+    save_all,
+    tidy,
+)
+from ssl_bench.reporting.probe_panels import SHOT_SAMPLES, Panel, Point, profile_panels, shots_panels
 from ssl_bench.reporting.probe_table import ProbeTable, build_probe_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 MOST_LINES = len(COLOURS) * len(DASHES)
-PANEL = (3.4, 2.9)  # inches
-LEGEND_ROW = 0.19  # inches
-LABEL_WIDTH = 64  # letters
-SHORT_LABEL = 36  # letters; such labels stand beside each other, as many as there are panels
 MOST_BESIDE = 3  # panels in a row
+PANEL = (TWO_COLUMNS / MOST_BESIDE, 2.4)  # inches
+LEGEND_ROW = 0.19  # inches
+LABEL_WIDTH = 52  # letters
+TITLE_WIDTH = 26  # letters
+SHORT_LABEL = 28  # letters; such labels stand beside each other, as many as there are panels
 SPREAD = 0.14  # of a step of the horizontal axis, over which the lines' points stand side by side
-SEEDS: dict[str, Any] = {"elinewidth": 1.4, "capsize": 2.5, "capthick": 1.4}  # bars of several seeds
-IMAGES: dict[str, Any] = {"elinewidth": 0.6, "capsize": 0}  # bars of a single run, over test images
 
 
 def draw_profile(records: Sequence[Record], stem: Path) -> list[Path]:
-    """Draw the metric over the taps, from the shallowest to the deepest: STEM.pdf, STEM.png, STEM.txt (caption).
+    """Draw the metric over the taps, from the shallowest to the deepest: STEM.pdf, STEM.png, STEM.txt, STEM.json.
 
     Raises:
         UserError: No record has numbers of taps, there are more encoders than can be told apart, or a file cannot be
@@ -57,7 +68,7 @@ def draw_profile(records: Sequence[Record], stem: Path) -> list[Path]:
 
 
 def draw_shots(records: Sequence[Record], stem: Path) -> list[Path]:
-    """Draw low-shot learning over k at each run's headline tap: STEM.pdf, STEM.png, STEM.txt (caption).
+    """Draw low-shot learning over k at each run's headline tap: STEM.pdf, STEM.png, STEM.txt, STEM.json.
 
     Raises:
         UserError: As `draw_profile`, where no record is of low-shot learning.
@@ -83,23 +94,51 @@ def _written(
     caption: str,
     axis: Callable[[Axes, Panel], None],
 ) -> list[Path]:
-    figure = _drawn(panels, axis, _labels(table, panels))
-    paths = [save_figure(figure, stem.with_name(f"{stem.name}.{suffix}")) for suffix in ("pdf", "png")]
-    text = stem.with_name(f"{stem.name}.txt")
-    make_folder(stem.parent)
+    with house_style():
+        figure = _drawn(panels, axis, _labels(table, panels))
     encoders = "; ".join(dict.fromkeys(group.title for group in table.groups))
-    write_text(text, f"{caption} {_bars_words(panels)} Encoders: {encoders}.\n")
-    return [*paths, text]
+    words = f"{caption} {_bars_words(panels)} Encoders: {encoders}."
+    return save_all(figure, stem, words, [_numbers(table, panel) for panel in panels])
+
+
+def _numbers(table: ProbeTable, panel: Panel) -> dict[str, Any]:
+    """List what a panel shows; `place` is the tap, or k."""
+    return {
+        "panel": panel.title,
+        "metric": panel.ylabel,
+        "lines": [
+            {
+                "encoder": table.groups[line.group].title,
+                "n": line.n,
+                "points": [
+                    {
+                        "place": panel.taps[int(point.place)] if panel.taps else int(point.place),
+                        "mean": point.mean,
+                        "below": point.below,
+                        "above": point.above,
+                        "over": "" if math.isnan(point.below) else point.seeds or "test images",
+                    }
+                    for point in line.points
+                ],
+            }
+            for line in panel.lines
+        ],
+    }
 
 
 def _bars_words(panels: Sequence[Panel]) -> str:
     points = [point for panel in panels for line in panel.lines for point in line.points]
     barred = [point for point in points if not math.isnan(point.below)]
     words = []
-    counted = sorted({point.seeds for point in barred} - {""})
+    counted = sorted({point.seeds for point in barred} - {"", SHOT_SAMPLES})
     if counted:
         seeds = " or ".join(counted)
         words.append(f"Points with capped bars: mean ± sample standard deviation over n {seeds} seeds.")
+    if any(point.seeds == SHOT_SAMPLES for point in barred):
+        words.append(
+            "Thin bars with caps: a single run, ± sample standard deviation over its samples of k examples a class; it "
+            "says nothing about other seeds."
+        )
     if any(not point.seeds for point in barred):
         words.append(
             "Thin bars without caps: a single run, with a percentile bootstrap interval over test images; it says "
@@ -121,7 +160,7 @@ def _labels(table: ProbeTable, panels: Sequence[Panel]) -> dict[int, str]:
         if counts:
             label = group.encoder.method if methods.count(group.encoder.method) == 1 else group.title
             n = f"n={counts[0]}" if len(counts) == 1 else f"n={counts[0]} to {counts[-1]}"
-            labels[index] = textwrap.fill(f"{label}, {n}".replace("$", r"\$"), LABEL_WIDTH)
+            labels[index] = textwrap.fill(plain(f"{label}, {n}"), LABEL_WIDTH)
     return labels
 
 
@@ -132,7 +171,7 @@ def _drawn(panels: Sequence[Panel], axis: Callable[[Axes, Panel], None], labels:
         )
     beside = min(len(panels), MOST_BESIDE)
     below = math.ceil(len(panels) / beside)
-    width = PANEL[0] * beside + (1.0 if beside == 1 else 0.0)
+    width = ONE_COLUMN if beside == 1 else PANEL[0] * beside
     columns = beside if max(map(len, labels.values())) <= SHORT_LABEL else 1
     rows = math.ceil(sum(label.count("\n") + 1 for label in labels.values()) / columns)
     figure = new_figure(width, PANEL[1] * below + LEGEND_ROW * (rows + 1))
@@ -146,24 +185,16 @@ def _drawn(panels: Sequence[Panel], axis: Callable[[Axes, Panel], None], labels:
     return figure
 
 
-def _look(group: int) -> dict[str, Any]:
-    return {
-        "color": COLOURS[group % len(COLOURS)],
-        "linestyle": DASHES[group // len(COLOURS) % len(DASHES)],
-        "marker": MARKERS[group % len(MARKERS)],
-    }
-
-
 def _draw_panel(axes: Axes, panel: Panel) -> None:
     for number, line in enumerate(panel.lines):
-        look = _look(line.group)
+        style = look(line.group)
         shift = SPREAD * (number / (len(panel.lines) - 1) - 0.5) if len(panel.lines) > 1 else 0.0
         places = [_shifted(point.place, shift, panel) for point in line.points]
         axes.plot(
             places,
             [p.mean for p in line.points],
-            color=look["color"],
-            linestyle=look["linestyle"],
+            color=style["color"],
+            linestyle=style["linestyle"],
             linewidth=1.3,
         )
         for place, point in zip(places, line.points, strict=True):
@@ -172,18 +203,21 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
                 [place],
                 [point.mean],
                 yerr=bar,
-                fmt=look["marker"],
-                color=look["color"],
+                fmt=style["marker"],
+                color=style["color"],
                 markersize=4.5,
-                markerfacecolor=look["color"] if point.headline or not panel.taps else "white",
-                **(SEEDS if point.seeds else IMAGES),
+                markerfacecolor=style["color"] if point.headline or not panel.taps else "white",
+                **_bar(point),
             )
-    axes.set_title(panel.title, fontsize=9)
-    axes.set_ylabel(panel.ylabel, fontsize=8)
-    axes.tick_params(labelsize=8)
-    axes.grid(True, axis="y", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title("\n".join(textwrap.fill(plain(line), TITLE_WIDTH) for line in panel.title.splitlines()))
+    axes.set_ylabel(textwrap.fill(plain(panel.ylabel), TITLE_WIDTH))
+    tidy(axes)
+
+
+def _bar(point: Point) -> dict[str, Any]:
+    if point.seeds == SHOT_SAMPLES:
+        return SAMPLES
+    return SEEDS if point.seeds else IMAGES
 
 
 def _shifted(place: float, shift: float, panel: Panel) -> float:
@@ -197,7 +231,7 @@ def _tap_axis(axes: Axes, panel: Panel) -> None:
         range(len(panel.taps)), panel.taps, rotation=40 if slanted else 0, ha="right" if slanted else "center"
     )
     axes.set_xlim(-0.4, len(panel.taps) - 0.6)
-    axes.set_xlabel("tap, from shallow to deep", fontsize=8)
+    axes.set_xlabel("tap, from shallow to deep")
 
 
 def _shots_axis(axes: Axes, panel: Panel) -> None:
@@ -205,14 +239,14 @@ def _shots_axis(axes: Axes, panel: Panel) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(ks, [str(k) for k in ks])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("k, examples a class", fontsize=8)
+    axes.set_xlabel("k, examples a class")
 
 
 def _explain(figure: Figure, labels: Mapping[int, str], columns: int) -> None:
     from matplotlib.lines import Line2D
 
     handles: Iterable[Line2D] = [
-        Line2D([], [], label=label, linewidth=1.3, markersize=4.5, **_look(group))
+        Line2D([], [], label=label, linewidth=1.3, markersize=4.5, **look(group))
         for group, label in sorted(labels.items())
     ]
-    figure.legend(handles=list(handles), loc="outside upper left", frameon=False, fontsize=8, ncols=columns)
+    figure.legend(handles=list(handles), loc="outside upper left", frameon=False, ncols=columns)
