@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import tyro
 
 from ssl_bench import __version__
-from ssl_bench.commands import computing, data, features, plotting, probing, scoring, showing
+from ssl_bench.commands import collecting, computing, data, features, plotting, probing, scoring, showing
 from ssl_bench.commands.options import RESUMABLE, USER_ERROR
 from ssl_bench.errors import UserError, unknown
 
@@ -27,6 +27,9 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "ls": showing.ls,
     "show": showing.show,
     "diff": showing.diff,
+    "import": collecting.import_records,
+    "merge": collecting.merge,
+    "resample": collecting.resample,
     "inspect": showing.inspect,
     "export": showing.export,
 }
@@ -38,13 +41,26 @@ DATA_COMMANDS: dict[str, Callable[..., int]] = {
     "overlap": data.overlap,
 }
 FEATURES_COMMANDS: dict[str, Callable[..., int]] = {"prune": features.prune}
-PLOT_COMMANDS: dict[str, Callable[..., int]] = {"losses": plotting.losses, "profile": plotting.profile}
+PLOT_COMMANDS: dict[str, Callable[..., int]] = {
+    "bars": plotting.bars,
+    "profile": plotting.profile,
+    "low-shot": plotting.low_shot,
+    "losses": plotting.losses,
+    "ranks": plotting.ranks,
+    "transfer-vs-loss": plotting.transfer_vs_loss,
+    "filters": plotting.filters,
+    "retrieval": plotting.retrieval,
+    "overlays": plotting.overlays,
+}
 # Words that stand before a verb of their own.
 GROUPS = {"data": DATA_COMMANDS, "features": FEATURES_COMMANDS, "plot": PLOT_COMMANDS}
+GO_ON = ("pretrain", "transfer", "probe", "run", "demo")
+VALUELESS = ("--dry-run", "--allow-untrained", "--help", "-h")
 GROUP_HELP = {
     "data": "ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals | overlap A B",
     "features": "ssl-bench features prune [--older-than DAYS] [--encoder HASH] [--until-under SIZE] [--all]",
-    "plot": "ssl-bench plot losses RUN [RUN ...] [--out FILE] | profile RUNS [--protocols NAME ...]",
+    "plot": "ssl-bench plot bars|ranks TABLE | profile|low-shot|losses|transfer-vs-loss RUNS | "
+    "filters|retrieval ENCODER | overlays RUN",
 }
 
 OVERVIEW = """ssl-bench {version}: from self-supervised pretraining to the comparison table of a paper
@@ -54,15 +70,19 @@ OVERVIEW = """ssl-bench {version}: from self-supervised pretraining to the compa
   ssl-bench transfer --task voc-cls     judge an encoder (voc-cls, voc-det, voc-seg)
   ssl-bench probe ENCODER               every protocol of frozen features at once: SVM, low-shot, kNN, logistic
   ssl-bench inpaint --images FOLDER     complete pictures with a trained inpainting run
-  ssl-bench run TABLE                   make what a table still lacks
+  ssl-bench run TABLE [--dry-run]       make what a table still lacks, alone or with other workers
   ssl-bench table TABLE                 published rows beside measured rows
-  ssl-bench report TABLE                the table with its figures, in a folder
+  ssl-bench report [TABLE ...]          one page that opens from disk: tables, runs, curves, what is stale
   ssl-bench score TASK --predictions P  anybody's predictions under every definition of AP or IoU
 
   ssl-bench ls recipes|protocols|tables|runs|features    ssl-bench show NAME    ssl-bench diff A B
-  ssl-bench inspect ENCODER    ssl-bench export ENCODER FOLDER    ssl-bench rescale ENCODER FOLDER --data PHOTOS
+  ssl-bench import RECORDS --runs RUNS    ssl-bench merge A B --out C    ssl-bench resample RUN ...
+  ssl-bench inspect ENCODER [--health]                   what a checkpoint is, and whether all of it is there
+  ssl-bench export ENCODER FOLDER --to timm|torchvision|detectron2|hf|safetensors
+  ssl-bench rescale ENCODER FOLDER --data PHOTOS
   ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals | overlap A B
-  ssl-bench features prune    ssl-bench plot losses RUN [RUN ...] | profile RUNS
+  ssl-bench features prune
+  ssl-bench plot bars|ranks TABLE | profile|low-shot|losses|transfer-vs-loss RUNS | filters|retrieval ENCODER
 
 Settings are changed by key=value behind the options; `ssl-bench VERB --help` explains a verb.
 """
@@ -79,7 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ssl-bench: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("ssl-bench: stopped", file=sys.stderr)
+        goes_on = (
+            ". What is finished is kept; the same command goes on from there" if given[0] in GO_ON else ""
+        )
+        print(f"ssl-bench: stopped{goes_on}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output went away (`| head`): not an error of ours, and nothing more to say to it.
@@ -121,7 +144,7 @@ def _dispatch(given: list[str]) -> int:
 def _words_first(given: Sequence[str]) -> list[str]:
     """Put recipe and settings, or runs, before the options: a parser of options wants such words in one place.
 
-    Every option of these verbs takes one value, but for --dry-run and --help.
+    Every option of these verbs takes one value, but for those of `VALUELESS`.
     """
     words: list[str] = []
     options: list[str] = []
@@ -131,7 +154,7 @@ def _words_first(given: Sequence[str]) -> list[str]:
             words.append(word)
             continue
         options.append(word)
-        if "=" not in word and word not in ("--dry-run", "--help", "-h"):
+        if "=" not in word and word not in VALUELESS:
             options += [value for value in [next(rest, None)] if value is not None]
     return words + options
 

@@ -196,7 +196,7 @@ def failing(error: BaseException) -> Callable[[], int]:
     [
         (UserError("no such thing"), 2, "ssl-bench: no such thing\n"),
         (Interrupted("stopped after step 3"), 75, "stopped after step 3. Start the same command again"),
-        (KeyboardInterrupt(), 130, "ssl-bench: stopped\n"),
+        (KeyboardInterrupt(), 130, "ssl-bench: stopped"),
     ],
 )
 def test_how_a_command_ends(

@@ -18,7 +18,7 @@ from ssl_bench.commands.protocol_text import (
 )
 from ssl_bench.facts import ABSENT, agree, departing, facts_of, values_of
 from ssl_bench.hashing import settings_hash
-from ssl_bench.stages.listing import described
+from ssl_bench.stages.describing import described
 from tests.test_facts import FULL, PROBES, SHIPPED, drawn, load
 from tests.tiny_run import call
 

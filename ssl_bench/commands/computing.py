@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ import tyro
 from ssl_bench.commands.options import (
     DEFAULTS,
     FAILED,
+    RESUMABLE,
     Common,
     Device,
     Flag,
@@ -67,6 +68,7 @@ def transfer(
     data: Path | None = None,
     pool: Path | None = None,
     proposals: Path | None = None,
+    allow_untrained: Flag = False,
     running: Common = DEFAULTS,
 ) -> int:
     """Judge an encoder: ssl-bench transfer --task voc-cls [mode=frozen] [budget=quick] [key=value ...]
@@ -78,12 +80,14 @@ def transfer(
         words: Settings: mode=finetune|frozen, budget=full|quick|demo, and any key of the protocol.
         task: voc-cls, voc-det, voc-seg, coco-det; on frozen features voc-svm, voc-lowshot, coco-svm, logistic, knn,
             linear; inpainting; a protocol's full name (`ssl-bench ls protocols`); a YAML file.
-        encoder: A run, an encoder file, or the word random; by default the newest finished pretraining.
+        encoder: A run, a checkpoint file, timm:NAME?pretrained, torchvision:NAME?pretrained, hf-hub:ORG/NAME,
+            FILE.py:FUNCTION, or random[:ARCHITECTURE]; by default the newest finished pretraining.
         data: A folder that holds a VOCdevkit; for logistic, knn and linear also class folders (a folder or a zip); for
             inpainting photos.
         pool: Photos that nearest-neighbour inpainting searches.
         proposals: Boxes for Fast R-CNN: a folder with voc_2007_trainval.mat and the like, a .mat or an .npz. Without it
             selective search computes them.
+        allow_untrained: Judge an encoder although nobody trained it; record and tables say so.
     """
     overrides = [word for word in words if "=" in word]
     if len(overrides) != len(words):
@@ -108,7 +112,14 @@ def transfer(
     from ssl_bench.stages.transfer import transfer as run
 
     record = run(
-        task, overrides, encoder=encoder, data=data, pool=pool, proposals=proposals, **options_of(running)
+        task,
+        overrides,
+        encoder=encoder,
+        data=data,
+        pool=pool,
+        proposals=proposals,
+        allow_untrained=allow_untrained,
+        **options_of(running),
     )
     if measures_paintings(task):
         for metric, value in record.metrics.items():
@@ -165,7 +176,7 @@ def rescale(
     What it computes stays, up to one factor. Published rows marked "rescaled" went through this.
 
     Args:
-        encoder: A run or an encoder file, without batch normalisation.
+        encoder: A run, a checkpoint or any other encoder (see `ssl-bench inspect --help`), without batch normalisation.
         target: The folder to write; judge it with --encoder TARGET.
         data: Photos (a folder or a zip).
         runs: Folder of runs.
@@ -193,9 +204,14 @@ def run(
     device: Device = "auto",
     limit: int | None = None,
     workers: int | None = None,
+    shard: str | None = None,
     dry_run: Flag = False,
+    json: Flag = False,
+    slurm: Flag = False,
 ) -> int:
     """Make what a table still lacks, then print it. What is done and current does not run again.
+
+    Several of these commands may share a folder of runs: each job is done by one of them.
 
     Args:
         name: A table (`ssl-bench ls tables`) or a YAML file.
@@ -212,8 +228,12 @@ def run(
         device: Where to compute.
         limit: Use only the first so many images a split.
         workers: Processes that decode images.
-        dry_run: Say what would be done, and stop.
+        shard: Only one part of the jobs, as i/n from 1/n to n/n; a pretraining stays with what it is judged by.
+        dry_run: Say what is done, what would be done and how long it would take, and stop.
+        json: Say it as JSON, and stop.
+        slurm: Print a batch script for SLURM, an array with a shard for each encoder, and stop.
     """
+    given = locals()
     from ssl_bench.stages.suite import plan_suite, run_suite
 
     plan = plan_suite(
@@ -231,9 +251,13 @@ def run(
         device=device,
         limit=at_least("--limit", limit),
         workers=at_least("--workers", workers, least=0),
+        shard=shard,
     )
-    if dry_run:
-        print("\n".join(plan.lines()))
+    if dry_run or json or slurm:
+        from ssl_bench.stages.plan_text import plan_text
+
+        words = _words_again("run", given, but=("shard", "dry_run", "json", "slurm"))
+        print(plan_text(plan, as_json=json, slurm_of=words if slurm else None, resumable=RESUMABLE), end="")
         return 0
     outcome = run_suite(plan)
     from ssl_bench.stages.tables import printed
@@ -255,6 +279,16 @@ def demo(*, out: Path = Path("demo"), device: Device = "auto", workers: int | No
 
     workers = at_least("--workers", workers, least=0)
     return _failed(run(out=out, device=device, workers=workers).failures)
+
+
+def _words_again(verb: str, options: Mapping[str, Any], *, but: Sequence[str]) -> list[str]:
+    """Phrase a command with one positional word, `name`, as it would be given again."""
+    words = ["ssl-bench", verb, str(options["name"])]
+    for name, value in options.items():
+        if name in ("name", *but) or value in (None, ()):
+            continue
+        words += [f"--{name}", *map(str, value if isinstance(value, tuple) else [value])]
+    return words
 
 
 def _print_recipe(recipe: Any) -> int:

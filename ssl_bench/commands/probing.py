@@ -8,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from ssl_bench.commands.options import FAILED, Device, at_least, seed_of
+from ssl_bench.commands.options import FAILED, Device, Flag, at_least, seed_of
 
 
 def probe(
@@ -24,13 +24,15 @@ def probe(
     device: Device = "auto",
     limit: int | None = None,
     workers: int | None = None,
+    allow_untrained: Flag = False,
 ) -> int:
     """Judge frozen features by every protocol that the data allows, from one extraction; print a table, a row a tap.
 
     Features are kept in the cache by what they were made of: the same encoder on the same images is never run again.
 
     Args:
-        encoder: A run, an encoder file, or the word random; by default the newest finished pretraining.
+        encoder: A run, a checkpoint file, timm:NAME?pretrained, torchvision:NAME?pretrained, hf-hub:ORG/NAME,
+            FILE.py:FUNCTION, or random[:ARCHITECTURE]; by default the newest finished pretraining.
         data: A folder that holds a VOCdevkit or COCO, or class folders (a folder or a zip). MiniVOC by default.
         protocols: Only these, e.g. --protocols voc-svm knn (`ssl-bench ls protocols`).
         budget: Which form of the protocols; by default quick on MiniVOC, full on real data.
@@ -41,6 +43,7 @@ def probe(
         device: Where to compute; auto takes an accelerator if there is one.
         limit: Use only the first so many images a split (for trying; no table takes such a record).
         workers: Threads that decode and compute; by default one a core.
+        allow_untrained: Judge an encoder although nobody trained it; records and tables say so.
     """
     from ssl_bench.stages.probe_tables import probe_figure, probe_text
     from ssl_bench.stages.probing import probe as run
@@ -55,6 +58,7 @@ def probe(
         device=device,
         limit=at_least("--limit", limit),
         workers=at_least("--workers", workers),
+        allow_untrained=allow_untrained,
     )
     if outcome.records:
         print(probe_text(outcome.records, format), end="")

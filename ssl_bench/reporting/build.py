@@ -7,22 +7,28 @@ records are given, and records that are given twice, change nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from ssl_bench.errors import UserError
 from ssl_bench.records import ProtocolReference, Record
-from ssl_bench.reporting.cells import measured_cell, sort_runs, with_expectation
-from ssl_bench.reporting.published_block import published_block
-from ssl_bench.reporting.rows import EncoderRow, encoder_rows, row_information
-from ssl_bench.reporting.selection import BlockKey, Chosen, Entry, choose
-from ssl_bench.reporting.table import Block, Heading, Row, Table
+from ssl_bench.reporting.comparisons import compare
+from ssl_bench.reporting.derived_columns import derived_cells, derived_headings
+from ssl_bench.reporting.measured_block import MeasuredBlock, measured_block
+from ssl_bench.reporting.paired_runs import ResampleSource
+from ssl_bench.reporting.published_block import published_blocks
+from ssl_bench.reporting.selection import Chosen, choose
+from ssl_bench.reporting.table import Block, Cell, Heading, Table
 from ssl_bench.reporting.table_definition import TableDefinition
 
 HOW_TO_READ = (
     "Measured cells: mean ± sample standard deviation over n pretraining seeds (initialisation seeds where "
     "nothing is learned), transfer seeds of one pretraining seed averaged first; with n=1 there is no ±; 1/2 "
     "means that one of two expected seeds is done."
+)
+BOLD_PUBLISHED = (
+    "Bold among published numbers: the highest of a column and block as printed; nothing was tested."
 )
 
 
@@ -34,6 +40,8 @@ def build_table(
     expected_seeds: int | None = None,
     *,
     recalled: bool = True,
+    resamples: ResampleSource = lambda record: None,
+    problems: Sequence[str] = (),
 ) -> Table:
     """Build a table.
 
@@ -42,6 +50,8 @@ def build_table(
         protocols: The protocols as shipped now; only records that were made with one of them may enter.
         expected_seeds: How many seeds each cell should have; None takes the largest number in a block.
         recalled: Whether published numbers that were only recalled from memory may stand here (marked).
+        resamples: Gives a record's scores on resampled test images; where it has none, nothing is tested.
+        problems: Sentences about records that could not be read; they become notes.
 
     Raises:
         UserError: The definition asks for published numbers that do not exist; `expected_seeds` is below 1.
@@ -49,77 +59,73 @@ def build_table(
     if expected_seeds is not None and expected_seeds < 1:
         raise UserError(f"expected seeds: {expected_seeds} given, 1 or more needed")
     chosen = choose(definition, records, protocols)
-    first = published_block(definition, published, recalled=recalled)
-    keys = sorted({entry.block for entry in chosen.entries}, key=lambda key: key.order)
-    measured = [_measured_block(definition, key, chosen, expected_seeds) for key in keys]
+    quoted = published_blocks(definition, published, recalled=recalled)
+    measured = _measured(definition, chosen, expected_seeds)
+    compared = compare(definition, measured, resamples)
+    headings = derived_headings(definition)
+    marked = definition.statistics.bold_published and bool(quoted)
+    blocks = [_published(definition, block, headings) for block in quoted]
+    for block, cells in zip(measured, compared.cells, strict=True):
+        derived = derived_cells(definition, block)
+        rows = [(*given, *more) for given, more in zip(cells, derived.cells, strict=True)]
+        blocks.append(block.finished(rows, derived.notes))
+    sentences = [definition.caption, compared.caption, BOLD_PUBLISHED if marked else ""]
     return Table(
         name=definition.name,
         title=definition.title,
-        caption=" ".join(definition.caption.split()),
+        caption=" ".join(" ".join(sentences).split()),
         decimals=definition.decimals,
         information=tuple(Heading(key=column.key, title=column.title) for column in definition.information),
-        columns=tuple(
-            Heading(key=column.key, title=column.title, unit=column.unit) for column in definition.columns
-        ),
-        blocks=((first,) if first else ()) + tuple(measured),
-        notes=(_first_note(measured, chosen), *chosen.notes()),
+        columns=(*_headings(definition), *headings),
+        blocks=tuple(blocks),
+        notes=(_first_note(measured, chosen, problems), *compared.notes, *chosen.notes(), *problems),
     )
 
 
-def _first_note(measured: Sequence[Block], chosen: Chosen) -> str:
+def _headings(definition: TableDefinition) -> tuple[Heading, ...]:
+    return tuple(
+        Heading(key=column.key, title=column.title, unit=column.unit, lower_is_better=column.lower_is_better)
+        for column in definition.columns
+    )
+
+
+def _measured(definition: TableDefinition, chosen: Chosen, expected_seeds: int | None) -> list[MeasuredBlock]:
+    keys = sorted({entry.block for entry in chosen.entries}, key=lambda key: key.order)
+    return [
+        measured_block(
+            definition, key, [entry for entry in chosen.entries if entry.block == key], expected_seeds
+        )
+        for key in keys
+    ]
+
+
+def _published(definition: TableDefinition, block: Block, headings: Sequence[Heading]) -> Block:
+    """Mark the best published numbers if asked for, and leave derived columns empty."""
+    best = {}
+    for c, column in enumerate(definition.columns):
+        known = [cell.mean for row in block.rows if (cell := row.cells[c]).mean is not None]
+        if definition.statistics.bold_published and len(known) > 1:
+            best[column.key] = min(known) if column.lower_is_better else max(known)
+    empty = tuple(Cell(column=heading.key) for heading in headings)
+    rows = tuple(
+        replace(
+            row,
+            cells=(
+                *(
+                    replace(cell, bold=cell.mean is not None and cell.mean == best.get(cell.column))
+                    for cell in row.cells
+                ),
+                *empty,
+            ),
+        )
+        for row in block.rows
+    )
+    return replace(block, rows=rows)
+
+
+def _first_note(measured: Sequence[MeasuredBlock], chosen: Chosen, problems: Sequence[str]) -> str:
     if measured:
         return HOW_TO_READ
-    if chosen.left_out:
+    if chosen.left_out or problems:
         return "No run can stand in this table yet, for the reasons below."
     return "Nothing has been measured for this table yet."
-
-
-def _measured_block(
-    definition: TableDefinition, key: BlockKey, chosen: Chosen, expected_seeds: int | None
-) -> Block:
-    entries = [entry for entry in chosen.entries if entry.block == key]
-    rows = encoder_rows(definition, entries)
-    cells = with_expectation(
-        [
-            [
-                (measured_cell(column.key, runs), runs)
-                for column in definition.columns
-                for runs in [sort_runs([e for e in row.entries if e.column.key == column.key])]
-            ]
-            for row in rows
-        ],
-        expected_seeds,
-    )
-    return Block(
-        title=f"Measured here: {key.data_title}, {key.budget} protocols",
-        rows=tuple(
-            Row(information=row_information(row, rows), cells=of_row, pretraining_s=row.pretraining_s)
-            for row, of_row in zip(rows, cells, strict=True)
-        ),
-        notes=_block_notes(definition, key, entries, rows),
-    )
-
-
-def _block_notes(
-    definition: TableDefinition, key: BlockKey, entries: Sequence[Entry], rows: Sequence[EncoderRow]
-) -> tuple[str, ...]:
-    """Say what was judged on what, and which rows of the definition nobody has run."""
-    name = f"{key.data_title}, {key.budget} protocols"
-    described: dict[str, list[str]] = {}
-    for column in definition.columns:
-        for entry in [entry for entry in entries if entry.column.key == column.key][:1]:
-            protocol, data = entry.record.protocol, entry.dataset
-            fitted = f"{data.train_split} ({data.n_train} images) to " if data.n_train else ""
-            words = (
-                f"by {protocol.name} version {protocol.version} ({protocol.hash}) on {data.name}, {fitted}"
-                f"{data.test_split} ({data.n_test}{'' if fitted else ' images'}), fingerprint {data.fingerprint}"
-            )
-            described.setdefault(words, []).append(column.title)
-    what = [f"{', '.join(titles)} {words}" for words, titles in described.items()]
-    architectures = ", ".join(sorted({row.key.architecture for row in rows}))
-    notes = [f"{name}: {'; '.join(what)}; encoders: {architectures}."]
-    present = {row.key.method for row in rows}
-    lacking = [row.title for row in definition.rows if row.method not in present]
-    if lacking:
-        notes.append(f"{name}: no run yet of {', '.join(lacking)}.")
-    return tuple(notes)

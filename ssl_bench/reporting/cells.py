@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ssl_bench.reporting.selection import CHOSEN, Entry, created_at, first_line, most_common
+from ssl_bench.reporting.selection import CHOSEN, Entry, changed_code, created_at, first_line, most_common
 from ssl_bench.reporting.table import Cell
 
 PRETRAINING = "pretraining"  # what n counts the seeds of
@@ -44,7 +44,8 @@ def sort_runs(entries: Sequence[Entry]) -> Runs:
         return runs
     tap = most_common(entries, _tap)
     fitting = [entry for entry in entries if _tap(entry) == tap or (tap == CHOSEN and not entry.done)]
-    other = sorted(entry.record.run for entry in entries if entry not in fitting)
+    kept = {id(entry) for entry in fitting}
+    other = sorted(entry.record.run for entry in entries if id(entry) not in kept)
     if other:
         runs.notes.append(f"Judged at the tap {tap}; not averaged in, at another tap: {', '.join(other)}.")
     places: dict[Hashable, list[Entry]] = {}
@@ -63,6 +64,9 @@ def sort_runs(entries: Sequence[Entry]) -> Runs:
             runs.notes.append(f"The newest of {len(done)} runs with the same seeds, {newest}; not {older}.")
     runs.notes += [f"{entry.record.run} failed: {first_line(entry.record.error)}" for entry in runs.failed]
     runs.notes += _selection_notes(runs.done)
+    changed = sorted(entry.record.run for entry in runs.done if changed_code(entry.record))
+    if changed:
+        runs.notes.append(f"Made with code that was changed since its commit: {', '.join(changed)}.")
     return runs
 
 
@@ -90,20 +94,14 @@ def measured_cell(column: str, runs: Runs) -> Cell:
 
     How many were expected is not known here (see `with_expectation`).
     """
-    by_seed: dict[int | None, list[Entry]] = {}
-    for entry in runs.done:
-        by_seed.setdefault(entry.record.pretraining_seed, []).append(entry)
+    counted, by_seed = repetitions(runs)
+    values = [statistics.fmean(entry.score for entry in same) for same in by_seed.values()]
     notes = list(runs.notes)
-    learning = INITIALISATION if _nothing_learned(runs.done) else PRETRAINING
-    if len(by_seed) == 1 and (len(runs.done) > 1 or None in by_seed):
-        counted, values = TRANSFER, [entry.score for entry in _by_transfer_seed(runs.done)]
-        if len(values) > 1:
-            why = f"no {learning} seed is known" if None in by_seed else f"there is a single {learning} seed"
-            notes.insert(0, f"n counts transfer seeds: {why}.")
-    else:
-        counted = learning
-        ordered = sorted(by_seed, key=lambda seed: (seed is None, seed))
-        values = [statistics.fmean(entry.score for entry in by_seed[seed]) for seed in ordered]
+    if counted == TRANSFER and len(values) > 1:
+        learning = INITIALISATION if _nothing_learned(runs.done) else PRETRAINING
+        unknown_seed = any(entry.record.pretraining_seed is None for entry in runs.done)
+        why = f"no {learning} seed is known" if unknown_seed else f"there is a single {learning} seed"
+        notes.insert(0, f"n counts transfer seeds: {why}.")
     return Cell(
         column=column,
         mean=statistics.fmean(values) if values else None,
@@ -114,7 +112,33 @@ def measured_cell(column: str, runs: Runs) -> Cell:
         failed=len(runs.failed),
         sources=tuple(entry.record.run for entry in (*runs.done, *runs.failed)),
         notes=tuple(notes),
+        trials=max(trials_of(runs.done).values(), default=None),
     )
+
+
+def repetitions(runs: Runs) -> tuple[str, dict[int | None, list[Entry]]]:
+    """Say which seeds count (pretraining, initialisation or transfer seeds), and list the runs of each, in order."""
+    by_seed: dict[int | None, list[Entry]] = {}
+    for entry in runs.done:
+        by_seed.setdefault(entry.record.pretraining_seed, []).append(entry)
+    if len(by_seed) == 1 and (len(runs.done) > 1 or None in by_seed):
+        by_transfer: dict[int | None, list[Entry]] = {}
+        for entry in sorted(runs.done, key=lambda entry: entry.record.transfer_seed):
+            by_transfer.setdefault(entry.record.transfer_seed, []).append(entry)
+        return TRANSFER, by_transfer
+    ordered = sorted(by_seed, key=lambda seed: (seed is None, seed))
+    learning = INITIALISATION if _nothing_learned(runs.done) else PRETRAINING
+    return learning, {seed: by_seed[seed] for seed in ordered}
+
+
+def trials_of(entries: Sequence[Entry]) -> dict[str, int]:
+    """Find by protocol the most settings that any run tried, its own included; runs that do not tell are left out."""
+    found: dict[str, int] = {}
+    for entry in entries:
+        if entry.record.selection is not None:
+            name = entry.record.protocol.name
+            found[name] = max(found.get(name, 0), entry.record.selection.trials)
+    return found
 
 
 def with_expectation(
@@ -147,10 +171,6 @@ def _tap(entry: Entry) -> str:
 
 def _seeds(entry: Entry) -> tuple[int | None, int]:
     return entry.record.pretraining_seed, entry.record.transfer_seed
-
-
-def _by_transfer_seed(entries: Sequence[Entry]) -> list[Entry]:
-    return sorted(entries, key=lambda entry: entry.record.transfer_seed)
 
 
 def _unit(entry: Entry, by_pretraining: bool) -> Hashable:

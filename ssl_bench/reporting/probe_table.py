@@ -17,6 +17,7 @@ from ssl_bench.reporting.selection import Entry, first_line
 from ssl_bench.reporting.table import Cell
 from ssl_bench.reporting.table_definition import ColumnDefinition
 from ssl_bench.reporting.tap_metrics import in_order, planned_taps, shots_of
+from ssl_bench.reporting.weights_notes import weights_notes
 
 TASKS = ("voc-svm", "coco-svm", "voc-lowshot", "linear", "logistic", "knn")  # in the order of columns
 SHORT = 8  # digits of a hash
@@ -108,8 +109,9 @@ def build_probe_table(records: Sequence[Record]) -> ProbeTable:
         groups=tuple(
             _group(title, of_group, columns) for title, of_group in zip(titles, groups.values(), strict=True)
         ),
-        notes=tuple(
-            f"{record.run}: {first_line(record.error)}" for record in distinct if _entry(record) is None
+        notes=(
+            *weights_notes(entry.encoder for entry in entries),
+            *(f"{record.run}: {first_line(record.error)}" for record in distinct if _entry(record) is None),
         ),
     )
 

@@ -23,8 +23,8 @@ SHORT_HASH = 8
 class RowKey:
     """What makes runs repetitions of each other, but for their seeds.
 
-    `weights` is set only for weights from a file that does not say how they were learned: two such files
-    are never repetitions of each other.
+    `weights` is set only for weights that do not say how they were learned: two such files are never repetitions of
+    each other. `use` is what their input is based on.
     """
 
     method: str
@@ -35,6 +35,7 @@ class RowKey:
     data_fingerprint: str
     file: str
     weights: str
+    use: str
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ class EncoderRow:
 def row_key(encoder: EncoderReference) -> RowKey:
     """Find the row of an encoder within its block."""
     learned = encoder.pretraining
-    from_file = learned is None and encoder.source == "file"
+    foreign = encoder.weights
+    from_file = learned is None and encoder.source not in ("run", "random", "none")
+    drawn = foreign is not None and bool(foreign.untrained)  # with a seed: such runs are repetitions
     return RowKey(
         method=encoder.method,
         architecture=encoder.architecture,
@@ -73,8 +76,9 @@ def row_key(encoder: EncoderReference) -> RowKey:
         recipe_hash=learned.recipe_hash if learned else "",
         data=(learned.data_name or "") if learned else "",
         data_fingerprint=(learned.data_fingerprint or "") if learned else "",
-        file=encoder.name if from_file else "",
-        weights=encoder.sha256 if from_file else "",
+        file=(foreign.origin if foreign and drawn else encoder.name) if from_file else "",
+        weights=encoder.sha256 if from_file and not drawn else "",
+        use=foreign.preprocessing_basis if foreign else "",
     )
 
 
@@ -88,34 +92,56 @@ def encoder_rows(definition: TableDefinition, entries: Sequence[Entry]) -> list[
     return sorted(rows, key=lambda row: (place[row.key.method], row.changes, tuple(vars(row.key).values())))
 
 
-def row_information(row: EncoderRow, rows: Sequence[EncoderRow]) -> dict[str, str]:
-    """Write the words about a row, by information column."""
+def row_informations(rows: Sequence[EncoderRow]) -> list[dict[str, str]]:
+    """Write the words about each row of a block, by information column."""
+    by_method: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        by_method.setdefault(row.key.method, []).append(_facets(row))
+    siblings = {method: _Siblings(facets) for method, facets in by_method.items()}
+    return [_information(row, siblings[row.key.method]) for row in rows]
+
+
+class _Siblings:
+    """In what the rows of one method differ, and in what those differ that a reader's words do not tell apart."""
+
+    def __init__(self, rows: Sequence[dict[str, str]]) -> None:
+        self.differing = _differing(rows)
+        alike: dict[tuple[str, ...], list[dict[str, str]]] = {}
+        for facets in rows:
+            alike.setdefault(_words(facets), []).append(facets)
+        self.differing_twins = {words: _differing(twins) for words, twins in alike.items()}
+
+
+def _information(row: EncoderRow, siblings: _Siblings) -> dict[str, str]:
     learned = row.entries[0].encoder.pretraining
     seconds = row.pretraining_s
     data = row.key.data or MISSING
     steps = learned.steps if learned else 0
     return {
-        "method": row_title(row, rows),
+        "method": _title(row, siblings),
         "supervision": row.definition.supervision or MISSING,
         "pretraining_data": f"{data} (synthetic)" if learned and learned.synthetic else data,
         "pretraining_time": MISSING if seconds is None or not steps else humanised(seconds),
         "pretraining_steps": f"{steps:,} of {learned.images_seen // steps}" if learned and steps else MISSING,
+        "published_in": MISSING,
     }
 
 
-def row_title(row: EncoderRow, rows: Sequence[EncoderRow]) -> str:
+def _title(row: EncoderRow, siblings: _Siblings) -> str:
     """Call a row as its definition does, and add in brackets what sets it apart."""
     facets = _facets(row)
-    siblings = [_facets(other) for other in rows if other.key.method == row.key.method]
-    words = [facets[name] for name in ("recipe", "data", "architecture", "file") if _differs(name, siblings)]
+    words = [
+        facets[name]
+        for name in ("recipe", "data", "architecture", "file", "use")
+        if name in siblings.differing
+    ]
     known = set((row.definition.recipes or {}).values())
-    if known and row.key.recipe and row.key.recipe not in known and not _differs("recipe", siblings):
+    if known and row.key.recipe and row.key.recipe not in known and "recipe" not in siblings.differing:
         words.append(f"recipe {row.key.recipe}")
     if row.changes:
         words.append(f"changed: {', '.join(row.changes)}")
     for name in ("recipe_hash", "data_fingerprint", "weights"):
-        twins = [other for other in siblings if _without(other) == _without(facets)]
-        if _differs(name, twins):
+        if name in siblings.differing_twins[_words(facets)]:
             words.append(facets[name])
     words = [word for word in words if word]
     return f"{row.definition.title} ({'; '.join(words)})" if words else row.definition.title
@@ -128,6 +154,7 @@ def _facets(row: EncoderRow) -> dict[str, str]:
         "data": f"learned on {key.data}" if key.data else "",
         "architecture": key.architecture,
         "file": key.file,
+        "use": f"input {key.use}" if key.use else "",
         "changes": ", ".join(row.changes),
         "recipe_hash": f"recipe {key.recipe_hash[:SHORT_HASH]}",
         "data_fingerprint": f"data {key.data_fingerprint[:SHORT_HASH]}",
@@ -135,10 +162,10 @@ def _facets(row: EncoderRow) -> dict[str, str]:
     }
 
 
-def _differs(name: str, facets: Sequence[dict[str, str]]) -> bool:
-    return len({facet[name] for facet in facets}) > 1
+def _differing(rows: Sequence[dict[str, str]]) -> set[str]:
+    return {name for name in rows[0] if len({facets[name] for facets in rows}) > 1}
 
 
-def _without(facets: dict[str, str]) -> tuple[str, ...]:
+def _words(facets: dict[str, str]) -> tuple[str, ...]:
     """The facets that a reader sees as words; rows that agree in them are told apart by their hashes."""
-    return tuple(facets[name] for name in ("recipe", "data", "architecture", "file", "changes"))
+    return tuple(facets[name] for name in ("recipe", "data", "architecture", "file", "use", "changes"))

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache, cached_property
 
 from ssl_bench.errors import UserError
 from ssl_bench.protocol_names import BUDGETS
@@ -22,6 +23,8 @@ from ssl_bench.reporting.tap_metrics import headline_tap
 
 PASCAL_VOC = "PASCAL VOC"
 VOC_SETS = ("VOC2007", "VOC2012", "SBD")  # SBD is masks for more of VOC's images
+PERCENT = "%"
+ROUNDING = 1e-6  # percent; two numbers that differ by less are one
 CHOSEN = "chosen by validation"  # in the place of a tap that each run chose for itself
 
 
@@ -82,7 +85,7 @@ class Entry:
         """The tap of the record's main metric."""
         return headline_tap(self.record) or self.encoder.tap
 
-    @property
+    @cached_property
     def block(self) -> BlockKey:
         """The block in which the entry stands."""
         return BlockKey(self.dataset.synthetic, family(self.dataset.name), self.budget)
@@ -105,7 +108,7 @@ class Chosen:
         for (title, reason), runs in sorted(self.left_out.items()):
             columns.setdefault((reason, tuple(sorted(runs))), []).append(title)
         return [
-            f"Not in {', '.join(titles)}: {', '.join(runs)} ({reason})."
+            f"Not in {', '.join(titles)}: {', '.join(dict.fromkeys(runs))} ({reason})."
             for (reason, runs), titles in columns.items()
         ]
 
@@ -121,6 +124,12 @@ def metric_name(column: ColumnDefinition, record: Record) -> str:
     return name if column.tap is None else f"{name} {column.tap}"
 
 
+def changed_code(record: Record) -> bool:
+    """Whether the checkout that made a record differed from its commit; False where the record does not say."""
+    git = record.environment.get("git")
+    return isinstance(git, Mapping) and bool(git.get("dirty"))
+
+
 def created_at(record: Record) -> datetime:
     """Read when a record was made; a time without zone counts as UTC.
 
@@ -128,9 +137,14 @@ def created_at(record: Record) -> datetime:
         UserError: `created` is not an ISO 8601 time.
     """
     try:
-        time = datetime.fromisoformat(record.created)
+        return _time(record.created)
     except ValueError as error:
         raise UserError(f"run {record.run}: created {record.created!r} is not an ISO 8601 time") from error
+
+
+@cache
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
@@ -140,20 +154,45 @@ def choose(
     """Sort records into the columns of a table. The order of `records` does not matter."""
     chosen = Chosen()
     methods = {row.method for row in definition.rows}
-    distinct = {record.model_dump_json(): record for record in records}  # the same file may be found twice
-    for _, record in sorted(distinct.items()):
+    shipped = {column.key: _fitting(column, protocols) for column in definition.columns}
+    for record in _distinct(records):
         for column in definition.columns:
             if (record.protocol.task, record.protocol.mode) != (column.task, column.mode):
                 continue
-            entry, reason = _placed(record, column, methods, protocols)
+            if _belongs_elsewhere(record.protocol, column, definition):
+                continue
+            entry, reason = _placed(record, column, definition, methods, shipped[column.key])
             if entry is None:
                 chosen.leave_out(column, record.run, reason)
             else:
                 chosen.entries.append(entry)
+    _refuse_contradictions(chosen)
     _agree(chosen, _column_place, _protocol_of, "another shipped protocol, {}; this column shows {}")
     _agree(chosen, _data_place, _fingerprint_of, "another data fingerprint, {}; this table shows {}")
     _agree(chosen, _column_place, _data_of, "judged on other data, {}; this column shows {}")
     return chosen
+
+
+def _distinct(records: Iterable[Record]) -> list[Record]:
+    """Sort records, and keep one of each: the same file may be found twice."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.run, record.created), []).append(record)
+    found: list[Record] = []
+    for _, group in sorted(groups.items()):
+        if len(group) > 1:
+            group = [record for _, record in sorted({each.model_dump_json(): each for each in group}.items())]
+        found += group
+    return found
+
+
+def _belongs_elsewhere(
+    protocol: ProtocolReference, column: ColumnDefinition, definition: TableDefinition
+) -> bool:
+    """Whether a protocol is none of this column's, but named by another one: it is not missing from this column."""
+    if column.protocols is None or protocol.name in column.protocols:
+        return False
+    return any(protocol.name in (other.protocols or ()) for other in definition.columns)
 
 
 def most_common(entries: Sequence[Entry], value: Callable[[Entry], str]) -> str:
@@ -167,20 +206,28 @@ def most_common(entries: Sequence[Entry], value: Callable[[Entry], str]) -> str:
     return max(votes.values())[2]
 
 
+def _fitting(column: ColumnDefinition, protocols: Sequence[ProtocolReference]) -> dict[str, ProtocolReference]:
+    """Find the shipped protocols that a column may show, by hash."""
+    return {
+        protocol.hash: protocol
+        for protocol in protocols
+        if (protocol.task, protocol.mode) == (column.task, column.mode)
+        and (column.protocols is None or protocol.name in column.protocols)
+    }
+
+
 def _placed(
-    record: Record, column: ColumnDefinition, methods: set[str], protocols: Sequence[ProtocolReference]
+    record: Record,
+    column: ColumnDefinition,
+    definition: TableDefinition,
+    methods: set[str],
+    fitting: Mapping[str, ProtocolReference],
 ) -> tuple[Entry | None, str]:
     """Place a record, or say everything that keeps it out."""
     dataset, encoder = record.dataset, record.encoder
     if dataset is None or encoder is None:
         happened = f"failed early: {first_line(record.error)}" if record.status == "failed" else "incomplete"
         return None, f"{happened}; the record names no {'data' if dataset is None else 'encoder'}"
-    fitting = {
-        p.hash: p
-        for p in protocols
-        if (p.task, p.mode) == (column.task, column.mode)
-        and (column.protocols is None or p.name in column.protocols)
-    }
     reasons = []
     if record.protocol.hash not in fitting:
         reasons.append(_protocol_reason(record.protocol, fitting))
@@ -190,13 +237,53 @@ def _placed(
         reasons.append(f"its encoder was learned with --limit {encoder.pretraining.limit}, only a trial")
     if encoder.method not in methods:
         reasons.append(f"the table has no row for the method {encoder.method!r}")
-    if record.status == "done" and not math.isfinite(
-        record.metrics.get(metric_name(column, record), math.nan)
-    ):
-        reasons.append(f"no value of the metric {metric_name(column, record)}")
+    if definition.clean and changed_code(record):
+        reasons.append("made with code that was changed since its commit")
+    if record.status == "done":
+        reasons += _value_reasons(record, column)
     if reasons:
         return None, "; ".join(reasons)
     return Entry(record, column, dataset, encoder, fitting[record.protocol.hash].budget), ""
+
+
+def _value_reasons(record: Record, column: ColumnDefinition) -> list[str]:
+    """Say what is wrong with a record's number, if anything is."""
+    name = metric_name(column, record)
+    if name not in record.metrics:
+        return [f"no value of the metric {name}"]
+    value = record.metrics[name]
+    if not math.isfinite(value):
+        return [f"no value of the metric {name}: it is {value}"]
+    if PERCENT in column.unit and not -ROUNDING <= value <= 100 + ROUNDING:
+        return [f"its {name} is {value:g} {PERCENT}, which cannot be"]
+    return []
+
+
+def _refuse_contradictions(chosen: Chosen) -> None:
+    """Leave out finished runs of one identity whose numbers differ: nothing says which of them is right."""
+    groups: dict[Hashable, list[Entry]] = {}
+    for entry in chosen.entries:
+        groups.setdefault((entry.column.key, _identity(entry)), []).append(entry)
+    kept: list[Entry] = []
+    for group in groups.values():
+        scores = sorted({entry.score for entry in group if entry.done})
+        if len(scores) < 2 or scores[-1] - scores[0] <= ROUNDING:
+            kept += group
+            continue
+        numbers = ", ".join(f"{score:g}" for score in scores)
+        for entry in group:
+            chosen.leave_out(
+                entry.column, entry.record.run, f"records of this one run contradict each other: {numbers}"
+            )
+    chosen.entries = kept
+
+
+def _identity(entry: Entry) -> Hashable:
+    """What makes two records copies of one run."""
+    record, data = entry.record, entry.dataset
+    judged = (data.name, data.fingerprint, data.train_split, data.test_split, data.limit)
+    weights = (entry.encoder.sha256, entry.encoder.tap, record.pretraining_seed)
+    return (record.run, record.protocol.hash, *judged, *weights, record.transfer_seed)
 
 
 def _protocol_reason(given: ProtocolReference, fitting: Mapping[str, ProtocolReference]) -> str:

@@ -14,6 +14,29 @@ RECALLED_MARK = "†"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A cell's difference to the same column's cell of another row, in the cells' unit.
+
+    Attributes:
+        to: The other row's title; the baseline's, or the best row's.
+        mean: This cell minus the other.
+        low, high: A percentile interval of it at `level`, by a paired bootstrap over test images.
+        p: Two-sided, from the same bootstrap; None where no pairs of predictions are there.
+        p_adjusted: After Holm's correction over the table.
+        seeds: How many seeds paired; resampled, too, where they are at least two.
+    """
+
+    to: str
+    mean: float
+    low: float | None = None
+    high: float | None = None
+    level: float = 0.95
+    p: float | None = None
+    p_adjusted: float | None = None
+    seeds: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """One number with what it rests on. All scores are percent.
 
@@ -24,6 +47,9 @@ class Cell:
             nothing is expected.
         failed: How many seeds have only failed runs.
         printed: A published number with the digits of its source.
+        bold: Whether it is the best of its column and block, or not significantly worse than the best.
+        difference: To the baseline that the table names, if it names one.
+        trials: How many settings were tried before this number, if any were.
     """
 
     column: str
@@ -39,6 +65,9 @@ class Cell:
     recalled: bool = False
     sources: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    bold: bool = False
+    difference: Difference | None = None
+    trials: int | None = None
 
     @property
     def complete(self) -> bool:
@@ -48,12 +77,17 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A method: the words about it by information column, and one cell for each column."""
+    """A method: the words about it by information column, and one cell for each column.
+
+    `citation` has the keys of references.bib that a published row quotes, joined by commas as for LaTeX's cite; the
+    words for them are the information `citation`.
+    """
 
     information: dict[str, str]
     cells: tuple[Cell, ...]
     pretraining_s: float | None = None
     notes: tuple[str, ...] = ()
+    citation: str = ""
 
     @property
     def title(self) -> str:
@@ -72,11 +106,17 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Heading:
-    """The head of a column; `unit` is empty for a column of words."""
+    """The head of a column; `unit` is empty for a column of words.
+
+    `derived` columns are made of a row's other cells: a difference to the baseline, an average rank, trials. Of
+    `lower_is_better` ones the smallest number is the best.
+    """
 
     key: str
     title: str
     unit: str = ""
+    derived: bool = False
+    lower_is_better: bool = False
 
     @property
     def text(self) -> str:
@@ -131,6 +171,8 @@ def cell_value(cell: Cell, decimals: int) -> str:
     """Write the number of a cell: 52.1 ± 0.4, 52.1 where n is 1, failed, or a dash."""
     if cell.printed is not None:
         return cell.printed + (RECALLED_MARK if cell.recalled else "")
+    if cell.mean is None and cell.trials is not None:
+        return str(cell.trials)
     if cell.mean is None:
         return "failed" if cell.failed else MISSING
     value = f"{cell.mean:.{decimals}f}"

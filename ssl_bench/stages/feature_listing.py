@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ssl_bench.errors import UserError
 from ssl_bench.features.cards import Card
@@ -24,6 +25,30 @@ def feature_lines(root: Path) -> list[str]:
         return [f"no features in {root}"]
     total = sum(entry.bytes for entry in found)
     return [*_table(found), f"{len(found)} in {root}, {mebibytes(total)} MiB"]
+
+
+def feature_rows(root: Path) -> list[dict[str, Any]]:
+    """Describe a store's features for CSV and JSON, those used last first; None for what a broken one does not say."""
+    return [
+        {
+            "encoder": entry.about.key.encoder if entry.about else None,
+            "tap": entry.about.key.tap if entry.about else None,
+            "pooling": pooling_words(entry.about.key.pooling) if entry.about else None,
+            "data": entry.about.data_name if entry.about else None,
+            "split": entry.about.key.split if entry.about else None,
+            "rows": entry.about.rows if entry.about else None,
+            "total": entry.about.rows
+            if isinstance(entry.about, Card)
+            else getattr(entry.about, "total", None),
+            "values": entry.about.values if entry.about else None,
+            "bytes": entry.bytes,
+            "idle_s": round(entry.idle_s, 1),
+            "state": entry.state,
+            "problem": entry.problem,
+            "folder": entry.folder.name,
+        }
+        for entry in entries(FeatureStore(root))
+    ]
 
 
 def pruned(

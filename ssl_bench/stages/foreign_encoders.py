@@ -10,6 +10,7 @@ from ssl_bench.encoders.library import pretrained_encoder
 from ssl_bench.encoders.module_encoder import factory_encoder as made_by
 from ssl_bench.encoders.names import usual_init
 from ssl_bench.encoders.registry import fresh_encoder
+from ssl_bench.errors import UserError
 from ssl_bench.progress import say
 from ssl_bench.records import EncoderSource, WeightsReference
 from ssl_bench.stages.named_encoders import NamedEncoder
@@ -27,7 +28,9 @@ def library_encoder(address: Address, seed: int) -> NamedEncoder:
         seed: Of the weights where none are asked for; such an encoder counts as untrained.
     """
     given = f"{address.kind}:{address.name}"
-    asked = address.options.get("pretrained", "true" if address.kind == "hf-hub" else "")
+    asked = _weights_asked(address)
+    if asked:
+        say(f"{given}: its weights come from the library's cache, or are fetched")
     encoder, about = pretrained_encoder(address.kind, address.name, pretrained=asked)
     untrained: tuple[str, ...] = ()
     if not asked:
@@ -55,6 +58,25 @@ def library_encoder(address: Address, seed: int) -> NamedEncoder:
         ),
         untrained=untrained,
     )
+
+
+def _weights_asked(address: Address) -> str:
+    """Say which weights of a library's network are asked for: "true" for its own choice, "" for none.
+
+    Raises:
+        UserError: Some are named where a library does not choose by an option.
+    """
+    if address.kind == "hf-hub":
+        return "true"
+    asked = address.options.get("pretrained", "")
+    if asked.lower() in ("false", "no", "0", "none"):
+        return ""
+    if address.kind == "timm" and asked and asked.lower() != "true":
+        raise UserError(
+            f"timm:{address.name}?pretrained={asked}: timm's weights are chosen behind the network's name "
+            "(timm:resnet50.a1_in1k?pretrained), and pretrained takes no value"
+        )
+    return asked
 
 
 def factory_encoder(address: Address) -> NamedEncoder:

@@ -40,9 +40,11 @@ from ssl_bench.records import (
     load_record,
     write_record,
 )
+from ssl_bench.resamples import write_resamples
 from ssl_bench.runs import RunFolder, default_runs_folder, run_name
 from ssl_bench.stages.datasets import MINIVOC, fingerprint_of, minivoc
-from ssl_bench.stages.encoders import describe, newest_run
+from ssl_bench.stages.encoders import newest_run
+from ssl_bench.stages.named_encoders import describe
 
 NN_HOG, NN_FEATURES = "nn-hog", "nn-features"
 PORTION = 256  # photos of the pool that are in memory at a time
@@ -155,6 +157,7 @@ def judge_paintings(
         predict_s = time.monotonic() - predicting
         scores = painting_scores(paintings, pictures, protocol)
         save_predictions(folder.path, _kept(paintings, source))
+        write_resamples(folder.path, scores.resampled)
         record = Record(
             status="done",
             run=folder.path.name,

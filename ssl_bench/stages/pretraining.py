@@ -20,6 +20,7 @@ from ssl_bench.encoders.files import (
     save_weights,
 )
 from ssl_bench.encoders.registry import fresh_encoder
+from ssl_bench.encoders.unreached import leave_out_unreached
 from ssl_bench.engine.checkpoints import Checkpoints
 from ssl_bench.engine.loading import default_workers, evaluation_batches, to_device, training_batches
 from ssl_bench.engine.processes import Processes
@@ -131,10 +132,11 @@ def pretrain(
         samples = PhotoSamples(
             found.photos, settings.input, extra=pretext.draw, labels=found.labels, limit=limit
         )
-        say(_announcement(settings, found, folder, len(samples), pretext.encoder, str(processes.device)))
+        say(_announcement(settings, found, folder, len(samples), pretext, str(processes.device)))
         report = _train(settings, pretext, samples, processes, folder, seed, workers)
         if processes.is_main:
-            reference = _reference(settings, found, report.wall_s, limit, overrides)
+            changed = [*overrides, *report.memory_change]
+            reference = _reference(settings, found, report.wall_s, limit, changed)
             card = _card(settings, folder.path.name, pretext.encoder, reference, seed)
             _write_pictures(pretext, found, samples, folder.path)
             for part, module in pretext.kept().items():
@@ -168,13 +170,38 @@ def _shapes(settings: PretrainRecipe, shapes: str | Path | None) -> tuple[Any, s
 def _build(settings: PretrainRecipe, found: PretrainingData, drawing: Any, seed: int) -> Pretext:
     """Build encoder and pretext with fresh weights that depend on the seed alone."""
     encoder = fresh_encoder(
-        {"name": settings.encoder.arch, "width": settings.encoder.width},
+        settings.encoder.architecture,
         input_size=settings.input.size,
         init=settings.encoder.init,
         seed=seed,
     )
+    _check_size(encoder, settings.input.size)
+    leave_out_unreached(encoder, encoder.last_tap, settings.input.size)
     torch.manual_seed(seed)
     return build_pretext(settings, encoder, classes=found.classes, draw_shape=drawing)
+
+
+def _check_size(encoder: Encoder, size: int) -> None:
+    """Stop where an encoder does not take images of the recipe's size, and say which it takes."""
+    tap = encoder.last_tap
+    try:
+        encoder.map_size(tap, size)
+    except UserError as error:
+        stride = encoder.taps[tap].stride
+        near = [
+            number
+            for number in (size // stride * stride, -(-size // stride) * stride)
+            if _takes(encoder, number)
+        ]
+        words = f" (input.size={' or input.size='.join(map(str, near))} would do)" if near else ""
+        raise UserError(f"input.size = {size}: {error}{words}") from error
+
+
+def _takes(encoder: Encoder, size: int) -> bool:
+    try:
+        return size > 0 and encoder.map_size(encoder.last_tap, size) > 0
+    except UserError:
+        return False
 
 
 def _checkpoints(folder: RunFolder) -> Checkpoints:
@@ -282,14 +309,17 @@ def _write_pictures(pretext: Pretext, found: PretrainingData, samples: PhotoSamp
 
 
 def _announcement(
-    settings: PretrainRecipe, found: PretrainingData, folder: RunFolder, n: int, encoder: Encoder, device: str
+    settings: PretrainRecipe, found: PretrainingData, folder: RunFolder, n: int, pretext: Pretext, device: str
 ) -> str:
-    parameters = sum(parameter.numel() for parameter in encoder.parameters())
+    total, parameters = (
+        sum(parameter.numel() for parameter in module.parameters()) for module in (pretext, pretext.encoder)
+    )
     time_note = f"; expected time: {settings.expected_time}" if settings.expected_time else ""
     return (
         f"pretrain {settings.name} ({settings.pretext.method}) on {found.name}, {n} images, on {device}: "
         f"{settings.schedule.steps} steps of {settings.schedule.batch_size}, "
-        f"encoder with {parameters:,} parameters, into {folder.path}{time_note}"
+        f"encoder with {parameters:,} parameters and {total - parameters:,} for the pretext task, "
+        f"into {folder.path}{time_note}"
     )
 
 

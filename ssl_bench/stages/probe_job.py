@@ -34,9 +34,10 @@ from ssl_bench.records import (
     load_record,
     write_record,
 )
+from ssl_bench.resamples import write_resamples
 from ssl_bench.runs import RunFolder, run_name
-from ssl_bench.stages.encoders import NamedEncoder
 from ssl_bench.stages.judging_data import TransferData
+from ssl_bench.stages.named_encoders import NamedEncoder
 from ssl_bench.stages.overlaps import overlap_of_transfer
 
 BETWEEN = ": "  # tap and array in the name of a kept prediction
@@ -65,7 +66,7 @@ class ProbeJob:
             "stage": "probe",
             "protocol": settings_hash(protocol),
             "data": found.fingerprint,
-            "encoder": subject.sha256,
+            **subject.identity,
             "seed": seed,
             "limit": limit,
         }
@@ -85,7 +86,7 @@ class ProbeJob:
     def open(self) -> None:
         """Take the run's folder and list the images; labels of the test split are not looked at here."""
         for part, split in (("train", self.found.splits.train), ("test", self.found.splits.test)):
-            self.images[part] = _labelled(self.found, split, self.limit)
+            self.images[part] = labelled_images(self.found, split, self.limit)
         self.folder.open(self.protocol.model_dump(mode="json"), self.environment)
         p, d = self.protocol, self.found
         say(
@@ -122,7 +123,7 @@ class ProbeJob:
                 for name, array in arrays.items()
             },
         )
-        scores = self._scored(probe)
+        scores = scores_of_kept(self.folder.path, probe, self.images["test"])
         cost = Cost(
             wall_s=round(train.wall_s + test.wall_s + time.monotonic() - started, 2),
             fit_s=round(fit_s, 2),
@@ -131,6 +132,7 @@ class ProbeJob:
             peak_memory_mb=round(peak_memory_mb(), 1),
         )
         record = self._record(probe, fitted, headline, on_test, scores, train, test, cost)
+        write_resamples(self.folder.path, resampled_by_tap(scores, headline))
         write_record(self.folder.path, record)
         self.folder.finish()
         at = f" at {headline}" if len(fitted) > 1 else ""
@@ -159,15 +161,6 @@ class ProbeJob:
         validated = {tap: each.validation_score for tap, each in fitted.items()}
         assert all(score is not None for score in validated.values()), "nothing was held out of train"
         return max(validated, key=lambda tap: validated[tap] or 0.0)
-
-    def _scored(self, probe: Probe) -> dict[str, Scores]:
-        """Score what was kept, as it was kept."""
-        images = self.images["test"]
-        by_tap: dict[str, Predictions] = {}
-        for name, array in load_arrays(self.folder.path).items():
-            tap, _, inner = name.partition(BETWEEN)
-            by_tap.setdefault(tap, {})[inner] = array
-        return {tap: probe.score(arrays, images.labels, images.classes) for tap, arrays in by_tap.items()}
 
     def _parts(self, tap: str) -> dict[str, Any]:
         """What a record says whether the run succeeded or not."""
@@ -250,7 +243,23 @@ class ProbeJob:
         )
 
 
-def _labelled(found: TransferData, split: str, limit: int | None) -> LabelledImages:
+def scores_of_kept(folder: Path, probe: Probe, images: LabelledImages) -> dict[str, Scores]:
+    """Score by tap what a run kept, as it was kept."""
+    by_tap: dict[str, Predictions] = {}
+    for name, array in load_arrays(folder).items():
+        tap, _, inner = name.partition(BETWEEN)
+        by_tap.setdefault(tap, {})[inner] = array
+    return {tap: probe.score(arrays, images.labels, images.classes) for tap, arrays in by_tap.items()}
+
+
+def resampled_by_tap(scores: dict[str, Scores], headline: str) -> dict[str, Any]:
+    """Name resampled scores as the record names its metrics: the headline's plainly, then every tap's."""
+    by_tap = {f"{name} {tap}": values for tap, of in scores.items() for name, values in of.resampled.items()}
+    return {**scores[headline].resampled, **by_tap}
+
+
+def labelled_images(found: TransferData, split: str, limit: int | None) -> LabelledImages:
+    """List the images of a split with their labels."""
     if isinstance(found.devkit, ClassFolderSet):
         return from_class_folders(found.devkit.folders(split), fingerprint=found.fingerprint, limit=limit)
     return from_image_set(

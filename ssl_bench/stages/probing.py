@@ -19,6 +19,7 @@ from ssl_bench.runs import default_runs_folder
 from ssl_bench.stages.datasets import cache_folder
 from ssl_bench.stages.encoders import named_encoder
 from ssl_bench.stages.judging_data import transfer_data
+from ssl_bench.stages.named_encoders import refuse_untrained
 from ssl_bench.stages.probe_job import ProbeJob
 
 
@@ -43,6 +44,7 @@ def judge_by_probe(
     device: str = "auto",
     limit: int | None = None,
     workers: int | None = None,
+    allow_untrained: bool = False,
 ) -> Record:
     """Judge an encoder by one protocol of frozen features; the arguments are those of `transfer`.
 
@@ -52,6 +54,7 @@ def judge_by_probe(
     protocol, changed = resolve_probe(task, overrides, real_data=data is not None)
     runs = Path(out or default_runs_folder())
     subject = named_encoder(encoder, runs=runs, seed=seed)
+    refuse_untrained(subject, allowed=allow_untrained)
     found = transfer_data(protocol, Path(data) if data is not None else None, limit=limit)
     processes = _only_process(device)
     job = ProbeJob(protocol, changed, subject, found, runs, processes, seed=seed, limit=limit, name=name)
@@ -73,6 +76,7 @@ def probe(
     device: str = "auto",
     limit: int | None = None,
     workers: int | None = None,
+    allow_untrained: bool = False,
 ) -> ProbeOutcome:
     """Judge an encoder by every protocol of frozen features that the data allows, from one extraction.
 
@@ -82,12 +86,14 @@ def probe(
         budget: full or quick; by default full on data that is named, quick on MiniVOC.
         data: A VOC, COCO or class folders; MiniVOC by default.
         workers: Threads that decode and compute; by default one a core. They do not move a number.
+        allow_untrained: Judge an encoder that is an untouched initialisation, and say so in the records.
 
     Raises:
         UserError: There is no such encoder or data, or no protocol fits it.
     """
     runs = Path(out or default_runs_folder())
     subject = named_encoder(encoder, runs=runs, seed=seed)
+    refuse_untrained(subject, allowed=allow_untrained)
     processes = _only_process(device)
     outcome = ProbeOutcome()
     jobs: list[ProbeJob] = []

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from ssl_bench.encoders.batch_norm import synchronised
-from ssl_bench.encoders.contract import weights_hash
 from ssl_bench.engine.checkpoints import Checkpoints
 from ssl_bench.engine.loading import Batch, default_workers, training_batches
 from ssl_bench.engine.processes import Processes
@@ -22,7 +21,7 @@ from ssl_bench.hashing import settings_hash
 from ssl_bench.progress import say
 from ssl_bench.protocol_names import is_probe, resolve_protocol
 from ssl_bench.protocol_schemas import Protocol
-from ssl_bench.protocols.contract import Chooses, Judge, Model, NamesItsMetric, Prediction, Scores
+from ssl_bench.protocols.contract import Chooses, Judge, Model, NamesItsMetric, Prediction, Scores, judged_tap
 from ssl_bench.protocols.predictions import load_predictions, save_predictions
 from ssl_bench.protocols.registry import JUDGES
 from ssl_bench.recipes import measures_paintings
@@ -37,9 +36,12 @@ from ssl_bench.records import (
     load_record,
     write_record,
 )
+from ssl_bench.resamples import write_resamples
 from ssl_bench.runs import RunFolder, default_runs_folder, run_name
-from ssl_bench.stages.encoders import NamedEncoder, named_encoder
+from ssl_bench.stages.encoders import named_encoder
+from ssl_bench.stages.freezing import proof_of
 from ssl_bench.stages.judging_data import TransferData, transfer_data
+from ssl_bench.stages.named_encoders import NamedEncoder, refuse_untrained
 from ssl_bench.stages.overlaps import overlap_of_transfer
 from ssl_bench.stages.paintings import judge_paintings
 from ssl_bench.stages.predicting import predict_in_order
@@ -62,6 +64,7 @@ def transfer(
     device: str = "auto",
     limit: int | None = None,
     workers: int | None = None,
+    allow_untrained: bool = False,
 ) -> Record:
     """Judge an encoder; a run that is done returns its record, an unfinished one goes on.
 
@@ -79,6 +82,7 @@ def transfer(
         device: auto, cpu, cuda or mps.
         limit: Use only the first so many images of each split (for trying; no table takes such a record).
         workers: Processes that decode images.
+        allow_untrained: Judge an encoder that is an untouched initialisation, and say so in the record.
 
     Raises:
         UserError: What a user can get wrong.
@@ -92,10 +96,11 @@ def transfer(
     if is_probe(task):
         if proposals is not None:
             raise UserError(f"--proposals: {task} judges whole images and needs none; leave it out")
-        return judge_by_probe(task, overrides, workers=workers, **shared)
+        return judge_by_probe(task, overrides, workers=workers, allow_untrained=allow_untrained, **shared)
     protocol, changed = resolve_protocol(task, overrides, real_data=data is not None)
     runs = Path(out or default_runs_folder())
     subject = named_encoder(encoder, runs=runs, seed=seed)
+    refuse_untrained(subject, allowed=allow_untrained)
     found = transfer_data(
         protocol,
         Path(data) if data is not None else None,
@@ -107,7 +112,7 @@ def transfer(
         "stage": "transfer",
         "protocol": settings_hash(protocol),
         "data": found.fingerprint,
-        "encoder": subject.sha256,
+        **subject.identity,
         "seed": seed,
         "limit": limit,
     }
@@ -188,12 +193,14 @@ class _Job:
         if self.processes.device.type == "cuda":
             synchronised(model)
         report = self._fit(model, train_set)
+        self.environment |= report.memory_note
         evaluating = not any(layer.training for layer in self.subject.encoder.modules())
         selection = self._select(model)
         predicting = time.monotonic()
         predictions = self._predict(model, model.predict, test_set, "predict")
         predict_s = time.monotonic() - predicting
-        proof = self._proof(before, evaluating)
+        frozen = self.protocol.mode == "frozen"
+        proof = proof_of(self.subject.encoder, before, frozen=frozen, evaluating=evaluating)
         if self.processes.is_main:
             save_predictions(self.folder.path, predictions)
             scores = self._score(load_predictions(self.folder.path))
@@ -205,6 +212,7 @@ class _Job:
                 peak_memory_mb=round(peak_memory_mb(), 1),
             )
             record = self._record(scores, selection, proof, cost, len(train_set), len(test_set))
+            write_resamples(self.folder.path, scores.resampled)
             write_record(self.folder.path, record)
             self._checkpoints().clear()
             self.folder.finish()
@@ -276,19 +284,6 @@ class _Job:
             predictions, self.found.devkit, self.found.splits.test, self.protocol, self.limit
         )
 
-    def _proof(self, before: str, evaluating: bool) -> FrozenProof:
-        """Hash the encoder again; a frozen one must not have moved, nor been in training mode."""
-        after = weights_hash(self.subject.encoder)
-        frozen = self.protocol.mode == "frozen"
-        assert not frozen or after == before, "a frozen encoder changed"
-        assert not frozen or evaluating, "a frozen encoder was in training mode"
-        return FrozenProof(
-            frozen=frozen,
-            sha256_before=before,
-            sha256_after=after,
-            evaluation_mode=evaluating if frozen else None,
-        )
-
     def _parts(self) -> dict[str, Any]:
         """What a record says whether the run succeeded or not."""
         p = self.protocol
@@ -296,7 +291,7 @@ class _Job:
             "run": self.folder.path.name,
             "task": p.task,
             "protocol": ProtocolReference.of(p, self.changed),
-            "encoder": self.subject.reference(p.settings.tap),
+            "encoder": self.subject.reference(judged_tap(self.subject.encoder, p.settings)),
             "pretraining_seed": self.subject.pretraining_seed,
             "transfer_seed": self.seed,
             "main_metric": self.main_metric,

@@ -261,7 +261,8 @@ def test_the_profile_of_several_runs_is_drawn_and_nothing_else(
     judged("knn", folders, tmp_path / "runs", seed=1)
     answer = call(capsys, "plot", "profile", tmp_path / "runs", "--out", tmp_path / "figure")
     assert answer.status == 0
-    assert [Path(line).name for line in answer.out.split()] == ["figure.pdf", "figure.png", "figure.txt"]
+    names = ["figure.pdf", "figure.png", "figure.txt", "figure.json"]
+    assert [Path(line).name for line in answer.out.split()] == names
     answer = call(capsys, "plot", "profile", tmp_path / "runs", "--protocols", "voc-svm")
     assert answer.status == 2
     assert "there are knn-20-quick on colours" in answer.err
