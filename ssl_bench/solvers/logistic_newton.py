@@ -49,7 +49,7 @@ class _State:
     objective: Tensor  # (P,)
     bound: Tensor  # of the optimum from below, the best so far, (P,)
     gradient: Point
-    kept: Tensor  # what the curvature needs, float32 (N, P, K)
+    kept: Tensor  # what the curvature needs, (N, P, K)
 
     def take(self, problems: Tensor) -> _State:
         return _State(
@@ -68,7 +68,10 @@ class _State:
 def minimise(
     axes: Tensor, loss: Loss, cost: Tensor, first: Point, tolerance: float
 ) -> tuple[Point, Tensor, Tensor]:
-    """Minimise from `first` on.
+    """Minimise from `first` on: evaluations in float32 first, then in float64.
+
+    Curvature is kept in float32. At a high cost, where some classes are almost told apart, its rounding can hide the
+    direction that is left; problems that still miss the tolerance go on with it in float64, at twice the price.
 
     Args:
         axes: float32 (N, R), columns of mean zero.
@@ -78,14 +81,29 @@ def minimise(
         The points, their objectives and their relative gaps, the latter two float64 (P,).
     """
     point = _descend(axes, loss, cost, first, tolerance / 2, torch.float32)[0]
-    return _descend(axes, loss, cost, point, tolerance, torch.float64)
+    point, objective, gap = _descend(axes, loss, cost, point, tolerance, torch.float64)
+    missed = (gap > tolerance).nonzero()[:, 0]
+    if len(missed):
+        taken = loss.take(missed)
+        again, lower, nearer = _descend(
+            axes, taken, cost[missed], point.take(missed), tolerance, torch.float64, torch.float64
+        )
+        point.weights[:, missed], point.bias[missed] = again.weights, again.bias
+        objective[missed], gap[missed] = lower, nearer
+    return point, objective, gap
 
 
 def _descend(
-    axes: Tensor, loss: Loss, cost: Tensor, first: Point, tolerance: float, dtype: torch.dtype
+    axes: Tensor,
+    loss: Loss,
+    cost: Tensor,
+    first: Point,
+    tolerance: float,
+    dtype: torch.dtype,
+    curvature: torch.dtype = torch.float32,
 ) -> tuple[Point, Tensor, Tensor]:
     """Take Newton steps, with evaluations in `dtype`, until every problem is done or stands still."""
-    state = _evaluate(axes, loss, cost, first, None, dtype)
+    state = _evaluate(axes, loss, cost, first, None, dtype, curvature)
     done = Point(first.weights.clone(), first.bias.clone())
     objective, gap = state.objective.clone(), state.gap()
     places = torch.arange(loss.problems, device=axes.device)
@@ -109,20 +127,26 @@ def _descend(
 
 
 def _evaluate(
-    axes: Tensor, loss: Loss, cost: Tensor, point: Point, before: Tensor | None, dtype: torch.dtype
+    axes: Tensor,
+    loss: Loss,
+    cost: Tensor,
+    point: Point,
+    before: Tensor | None,
+    dtype: torch.dtype,
+    curvature: torch.dtype,
 ) -> _State:
     """Compute everything at a point; `before` is the bound so far."""
     n, p, k = len(axes), loss.problems, loss.outputs
     total = torch.zeros(p, dtype=torch.float64, device=axes.device)
     slope = torch.zeros(axes.shape[1], p * k, dtype=torch.float64, device=axes.device)
     excess = torch.zeros(p, k, dtype=torch.float64, device=axes.device)
-    kept = torch.empty(n, p, k, device=axes.device)
+    kept = torch.empty(n, p, k, dtype=curvature, device=axes.device)
     weights = point.weights.flatten(1).to(dtype)
     for rows in _row_chunks(n, max(p * k, axes.shape[1] // 4)):
         part = axes[rows].to(dtype)
         logits = (part @ weights).double().unflatten(1, (p, k)) + point.bias
         losses, residual, kept_part = loss.at(logits, rows)
-        kept[rows] = kept_part.float()
+        kept[rows] = kept_part.to(curvature)
         total += losses
         excess += residual.sum(0)
         slope += (part.T @ residual.flatten(1).to(dtype)).double()
@@ -148,7 +172,9 @@ def _step(
         The new state, and which problems (P,) found no step.
     """
     length = torch.ones_like(slope)
-    tried = _evaluate(axes, loss, cost, state.point.moved(direction, length), state.bound, dtype)
+    tried = _evaluate(
+        axes, loss, cost, state.point.moved(direction, length), state.bound, dtype, state.kept.dtype
+    )
     for _ in range(MOST_HALVINGS):
         allowed = state.objective + SUFFICIENT * length * slope + ROUNDING[dtype] * state.objective
         bad = (~(tried.objective <= allowed)).nonzero()[:, 0]
@@ -157,7 +183,7 @@ def _step(
         length[bad] /= 2
         start = state.take(bad)
         again = start.point.moved(direction.take(bad), length[bad])
-        part = _evaluate(axes, loss.take(bad), cost[bad], again, start.bound, dtype)
+        part = _evaluate(axes, loss.take(bad), cost[bad], again, start.bound, dtype, state.kept.dtype)
         _put(tried, bad, part)
     else:
         bad = (~(tried.objective <= state.objective)).nonzero()[:, 0]
@@ -187,10 +213,11 @@ def _direction(
     """
     gap = state.gap()
     ratio = torch.maximum(0.3 * (tolerance / gap).sqrt(), gap.sqrt().clamp_max(0.3) * 0.3).clamp_max(0.3)
-    price = cost.float()
-    residual = -torch.cat([state.gradient.weights, state.gradient.bias[None]]).float()  # (R + 1, P, K)
+    kind = state.kept.dtype
+    price = cost.to(kind)
+    residual = -torch.cat([state.gradient.weights, state.gradient.bias[None]]).to(kind)  # (R + 1, P, K)
     scale = _preconditioner(axes, loss, price, state.kept)
-    goal = ratio.float() * residual.norm(dim=(0, 2))
+    goal = ratio.to(kind) * residual.norm(dim=(0, 2))
     found = torch.zeros_like(residual)
     preconditioned = residual / scale
     towards = preconditioned.clone()
@@ -218,10 +245,10 @@ def _direction(
 def _preconditioner(axes: Tensor, loss: Loss, cost: Tensor, kept: Tensor) -> Tensor:
     """The diagonal of the Hessian, (R + 1, P, K)."""
     p, k = kept.shape[1:]
-    found = torch.zeros(axes.shape[1] + 1, p * k, device=axes.device)
+    found = torch.zeros(axes.shape[1] + 1, p * k, dtype=kept.dtype, device=axes.device)
     for rows in _row_chunks(len(axes), max(p * k, axes.shape[1] // 4)):
         own = loss.diagonal(kept[rows]).flatten(1)
-        found[:-1] += axes[rows].square().T @ own
+        found[:-1] += axes[rows].to(kept.dtype).square().T @ own
         found[-1] += own.sum(0)
     found *= cost.repeat_interleave(k)
     found[:-1] += 1.0
@@ -234,7 +261,7 @@ def _hessian_product(axes: Tensor, loss: Loss, cost: Tensor, kept: Tensor, towar
     weights, bias = towards[:-1].flatten(1), towards[-1]
     product = torch.zeros_like(towards).flatten(1)
     for rows in _row_chunks(len(axes), p * k):
-        part = axes[rows]
+        part = axes[rows].to(kept.dtype)
         changed = loss.curve(kept[rows], (part @ weights).unflatten(1, (p, k)) + bias, rows).flatten(1)
         product[:-1].addmm_(part.T, changed)
         product[-1] += changed.sum(0)

@@ -12,6 +12,7 @@ from ssl_bench.encoders.registry import fresh_encoder
 from ssl_bench.errors import UserError
 from ssl_bench.records import load_record
 from ssl_bench.stages.encoders import load_encoder, named_encoder
+from tests.weights import foreign_transformers
 
 TINY = {"name": "resnet18", "width": 0.125}
 
@@ -115,3 +116,78 @@ def test_allowed_untrained_features_carry_their_mark(tmp_path: Path, capsys) -> 
     assert record.encoder.weights.untrained
     assert record.encoder.tap == "res5"
     assert str(tmp_path) not in json.dumps(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize("word", ["false", "False", "no", "0"])
+def test_weights_that_are_declined_leave_an_untrained_network(word: str, tmp_path: Path) -> None:
+    plain = named_encoder("timm:test_resnet", runs=tmp_path, seed=3)
+    declined = named_encoder(f"timm:test_resnet?pretrained={word}", runs=tmp_path, seed=3)
+
+    assert declined.untrained == plain.untrained != ()
+    assert (declined.sha256, declined.name) == (plain.sha256, plain.name)
+
+
+def test_timm_has_no_weights_to_choose_by_an_option(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="chosen behind the network's name"):
+        named_encoder("timm:test_resnet?pretrained=IMAGENET1K_V1", runs=tmp_path, seed=0)
+
+
+NETWORKS = """
+from torch import nn
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))
+def make(): return Net()
+def broken():
+    net = Net()
+    net[0].weight.data[0] = float("nan")
+    return net
+def empty(): return nn.Sequential()
+NUMBER = 3
+"""
+
+
+@pytest.fixture
+def networks(tmp_path: Path) -> Path:
+    """A file of one's own with functions that make networks."""
+    path = tmp_path / "nets.py"
+    path.write_text(NETWORKS)
+    return path
+
+
+def test_what_a_function_draws_is_the_same_each_time(networks: Path, tmp_path: Path) -> None:
+    first, again, other = (
+        named_encoder(f"{networks}:make", runs=tmp_path, seed=seed).sha256 for seed in (0, 0, 1)
+    )
+
+    assert first == again != other
+
+
+def test_a_function_with_broken_or_no_weights_is_not_taken_for_trained(
+    networks: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"nets.py:broken: 1 of 4 tensors hold NaN"):
+        named_encoder(f"{networks}:broken", runs=tmp_path, seed=0)
+    assert named_encoder(f"{networks}:empty", runs=tmp_path, seed=0).untrained
+
+
+def test_what_is_no_function_is_not_offered(networks: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown function") as refused:
+        named_encoder(f"{networks}:NUMBER", runs=tmp_path, seed=0)
+    offered = str(refused.value).partition("(known: ")[2]
+    assert "make" in offered
+    assert "NUMBER" not in offered
+
+
+def test_interpolated_positions_are_said_where_a_file_is_loaded(tmp_path: Path, capsys) -> None:
+    file = foreign_transformers.BUILDERS["dino"]()
+    torch.save(file.content, tmp_path / "dino.pth")
+    settings = {**file.architecture, "img_size": 2 * file.architecture["img_size"]}
+    name = settings.pop("name")
+    words = ":".join([name, *(f"{key}={value}" for key, value in settings.items())])
+
+    found = named_encoder(f"{tmp_path / 'dino.pth'}?as={words}", runs=tmp_path, seed=0)
+
+    assert found.weights is not None
+    assert "pos_embed" in found.weights.reshaped
+    assert "dino.pth: pos_embed: position embeddings from 3 x 3 to 6 x 6" in capsys.readouterr().err
