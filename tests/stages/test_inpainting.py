@@ -322,7 +322,9 @@ def test_table_1_is_made_by_one_command(photos: Path, tmp_path: Path) -> None:
     )
     assert run_suite(plan).failures == []
     built = table(str(tmp_path / "one.yaml"), runs=[tmp_path / "runs"], out=tmp_path / "written")
-    assert {path.name for path in (tmp_path / "written").iterdir()} == {f"table.{kind}" for kind in ("md", "tex", "csv", "json", "html")}
+    assert {path.name for path in (tmp_path / "written").iterdir()} == {
+        f"table.{kind}" for kind in ("md", "tex", "csv", "json", "html")
+    }
     measured = built.blocks[1]
     titles = [row.information["method"] for row in measured.rows]
     assert [title.split(" (")[0] for title in titles] == [
