@@ -70,7 +70,9 @@ def find_weights(path: Path) -> Path:
     if path.name == CARD_FILE:
         return path.with_name(WEIGHTS_FILE)
     if not path.is_file():
-        raise UserError(f"no encoder at {path}: give a run folder, an {WEIGHTS_FILE}, or the word random")
+        raise UserError(
+            f"no encoder at {path}: give a run's name or folder, a checkpoint's file, timm:NAME, or the word random"
+        )
     return path
 
 

@@ -13,6 +13,7 @@ folder holds data, and no code that loading it would run.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import sys
@@ -145,7 +146,7 @@ def factory_encoder(path: Path, function: str) -> Encoder:
         source = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: no file to read a function from ({error.strerror})") from error
-    sha256 = hashlib.sha256(source).hexdigest()
+    sha256 = _hash_of_code(path, source)
     make = _function(path, source, function, sha256)
     made = _returned(make, where)
     if isinstance(made, Encoder):
@@ -158,6 +159,45 @@ def factory_encoder(path: Path, function: str) -> Encoder:
     encoder.architecture = {"name": "factory", "file": path.name, "function": function, "sha256": sha256}
     _NAMED[sha256] = path.resolve()
     return encoder
+
+
+def _hash_of_code(path: Path, source: bytes) -> str:
+    """Hash a file with the files of its own folder that it imports, and those that they import.
+
+    A function in a helper moves numbers as one in the file does. Installed packages are not followed.
+    """
+    found: dict[str, bytes] = {}
+    waiting = [(path.name, source)]
+    while waiting:
+        name, content = waiting.pop()
+        found[name] = content
+        for module in _imported(content):
+            for file in (path.parent / f"{module}.py", path.parent / module / "__init__.py"):
+                key = file.relative_to(path.parent).as_posix()
+                if key not in found and file.is_file():
+                    waiting.append((key, file.read_bytes()))
+    if len(found) == 1:
+        return hashlib.sha256(source).hexdigest()
+    total = hashlib.sha256()
+    for name, content in sorted(found.items()):
+        total.update(f"{name}:{len(content)}\n".encode())
+        total.update(content)
+    return total.hexdigest()
+
+
+def _imported(source: bytes) -> list[str]:
+    """List the modules that a file imports, as paths; none of a file that cannot be parsed, which fails when run."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return []
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name.replace(".", "/") for name in names]
 
 
 def encoder_named_before(architecture: Mapping[str, Any]) -> Encoder:
@@ -197,9 +237,10 @@ def _function(path: Path, source: bytes, function: str, sha256: str) -> Callable
         sys.path.remove(str(path.resolve().parent))
     found = getattr(module, function, None)
     if not callable(found):
-        raise unknown(
-            f"function in {path.name}:", function, [key for key in vars(module) if not key.startswith("_")]
-        )
+        callables = [
+            key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
+        ]
+        raise unknown(f"function in {path.name}:", function, callables)
     return found
 
 

@@ -29,6 +29,9 @@ ENCODERS: dict[str, Callable[..., Encoder]] = {
 }
 
 
+MOST_BLOCKS, MOST_OF_ANYTHING = 1_000, 100_000
+
+
 def build_encoder(architecture: Mapping[str, Any], *, input_size: int | None = None) -> Encoder:
     """Build an encoder from its architecture, e.g. {"name": "caffenet", "width": 1.0}.
 
@@ -44,6 +47,12 @@ def build_encoder(architecture: Mapping[str, Any], *, input_size: int | None = N
     """
     settings = dict(architecture)
     name = str(settings.pop("name", None))
+    for key, value in settings.items():
+        most = MOST_BLOCKS if "depth" in key else MOST_OF_ANYTHING
+        if (
+            isinstance(value, int) and value > most
+        ):  # a config that asks for a hundred million blocks would hang
+            raise UserError(f"{name}: {key}={value} is more than any network has; give at most {most}")
     library, colon, network = name.partition(":")
     if colon and library in ("timm", "torchvision"):
         native = native_name(library, network)

@@ -63,7 +63,7 @@ def named_encoder(given: str | None, *, runs: Path, seed: int) -> NamedEncoder:
     if address.kind == "random":
         return _random_encoder(given.partition(":")[2] or DEFAULT_RANDOM_RECIPE, seed)
     if address.kind != "path":
-        return factory_encoder(address) if address.kind == "factory" else library_encoder(address, seed)
+        return factory_encoder(address, seed) if address.kind == "factory" else library_encoder(address, seed)
     path = found_encoder(address.name, runs)
     if is_own(path):
         if address.options:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
 from ssl_bench.encoders.contract import Encoder, weights_hash
 from ssl_bench.encoders.library import pretrained_encoder
 from ssl_bench.encoders.module_encoder import factory_encoder as made_by
@@ -16,6 +18,7 @@ from ssl_bench.records import EncoderSource, WeightsReference
 from ssl_bench.stages.named_encoders import NamedEncoder
 from ssl_bench.weights.addresses import INPUT_OPTIONS, Address, declared_preprocessing
 from ssl_bench.weights.loading import Foreign, load_foreign, load_into
+from ssl_bench.weights.matching import refuse_values_that_are_not_finite
 from ssl_bench.weights.untouched import looks_untouched
 
 RANDOM = "random"
@@ -79,18 +82,30 @@ def _weights_asked(address: Address) -> str:
     return asked
 
 
-def factory_encoder(address: Address) -> NamedEncoder:
-    """Call one's own function for an encoder, with weights from a checkpoint if one is named."""
+def factory_encoder(address: Address, seed: int) -> NamedEncoder:
+    """Call one's own function for an encoder, with weights from a checkpoint if one is named.
+
+    Args:
+        seed: Of torch's generator while the function runs: weights that it draws are the same each time.
+
+    Raises:
+        UserError: The function makes no encoder, or one whose weights are not finite.
+    """
     file, _, function = address.name.rpartition(":")
-    encoder = made_by(Path(file), function)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = made_by(Path(file), function)
     if "weights" in address.options:
         found = load_into(encoder, Path(address.options["weights"]), address.options)
+        _say_notes(found)
         basis = _declare(encoder, address.options, f"{Path(file).name}")
         return _of_checkpoint(encoder, found, address.options, "factory", basis)
-    untrained = looks_untouched(encoder.state_dict())
+    tensors = encoder.state_dict()
+    refuse_values_that_are_not_finite(tensors, f"{Path(file).name}:{function}")
+    untouched = looks_untouched(tensors)
     basis = _declare(encoder, address.options, f"{Path(file).name}")
-    count = len(encoder.state_dict())
-    signs = untrained.reasons if untrained.verdict else ()
+    count = len(tensors)
+    signs = untouched.reasons if untouched.verdict or not tensors else ()
     return NamedEncoder(
         encoder=encoder,
         name=address.options.get("name", f"{Path(file).name}:{function}"),
@@ -113,12 +128,17 @@ def factory_encoder(address: Address) -> NamedEncoder:
 def checkpoint_encoder(path: Path, options: Mapping[str, str]) -> NamedEncoder:
     """Load a checkpoint from elsewhere: all of the encoder's tensors, or a refusal."""
     encoder, found = load_foreign(path, options)
-    for note in (*found.checkpoint.notes, *found.understood.notes):
-        say(f"{found.checkpoint.name}: {note}")
+    _say_notes(found)
     if found.preprocessing_basis.startswith("assumed"):
         name, basis = found.checkpoint.name, found.preprocessing_basis
         say(f"{name}: its input is {basis} (`ssl-bench inspect` says how to declare another)")
     return _of_checkpoint(encoder, found, options, "checkpoint", found.preprocessing_basis)
+
+
+def _say_notes(found: Foreign) -> None:
+    changed = (f"{name}: {words}" for name, words in found.match.reshaped.items())
+    for note in (*found.checkpoint.notes, *found.understood.notes, *changed):
+        say(f"{found.checkpoint.name}: {note}")
 
 
 def _of_checkpoint(

@@ -45,6 +45,7 @@ from ssl_bench.runs import RunFolder, default_runs_folder, run_name
 from ssl_bench.stages.datasets import PretrainingData, object_shapes, pretraining_data
 from ssl_bench.stages.initialising import initialise
 from ssl_bench.stages.losses import LossLog
+from ssl_bench.weights.loading import outlined
 
 PICTURES = 6
 
@@ -114,6 +115,7 @@ def pretrain(
         )
     if processes.count > 1 and isinstance(settings.pretext, DataDependentSettings):
         raise UserError(f"{recipe} only measures, on one process: start it without torchrun")
+    outlined(settings.encoder.architecture)  # what cannot be built is said before there is a folder
     if processes.is_main:
         folder.open(settings.model_dump(mode="json"), environment(str(processes.device)))
     try:

@@ -7,6 +7,8 @@ architecture, what its input is.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ Kind = Literal["random", "timm", "torchvision", "hf-hub", "factory", "path"]
 LIBRARIES = ("timm", "torchvision", "hf-hub")
 INPUT_OPTIONS = ("size", "interpolation", "mean", "std", "channels", "range")
 NAMING_OPTIONS = ("method", "name")
+CODE = re.compile(r"\.py(:[^/]*)?$")
 OPTIONS: Mapping[Kind, tuple[str, ...]] = {
     "random": (),
     "timm": ("pretrained", *INPUT_OPTIONS, *NAMING_OPTIONS),
@@ -51,9 +54,9 @@ def parse_address(given: str) -> Address:
     """Take an encoder's name apart.
 
     Raises:
-        UserError: An option is not known for this kind of encoder.
+        UserError: An option is not known for this kind of encoder, is given twice, or lacks its value.
     """
-    what, mark, tail = ("", "", "") if Path(given).exists() else given.partition("?")
+    what, mark, tail = ("", "", "") if _exists(given) else given.partition("?")
     if not mark:
         what, tail = given, ""
     kind, name = _kind(what)
@@ -63,10 +66,31 @@ def parse_address(given: str) -> Address:
         if key not in OPTIONS[kind]:
             where = f"option of --encoder {what}"
             raise unknown(where, key, OPTIONS[kind])
+        if key in options:
+            raise UserError(f"--encoder {given}: {key} is given twice; which is meant?")
+        if not value and key != "pretrained":
+            raise UserError(f"--encoder {given}: {key} has no value; write {key}=VALUE")
         options[key] = value or "true"
     if not name:
-        raise UserError(f"--encoder {given}: a name is missing behind {what}")
+        raise UserError(
+            f"--encoder {given}: a name is missing behind {what}"
+            if what
+            else f"--encoder {given!r} names nothing: give a run, a file, timm:NAME or another form of docs/encoders.md"
+        )
+    if kind == "path" and CODE.search(name) and not Path(name).is_dir():
+        raise UserError(
+            f"--encoder {given}: name the function in it that makes the network: FILE.py:FUNCTION"
+        )
+    if kind == "factory" and "part" in options and "weights" not in options:
+        raise UserError(f"--encoder {given}: part belongs to a checkpoint; name one with weights=FILE")
     return Address(kind=kind, name=name, options=options)
+
+
+def _exists(given: str) -> bool:
+    try:
+        return Path(given).exists()
+    except OSError:  # longer than a file's name can be, or a folder that may not be looked into
+        return False
 
 
 def _kind(what: str) -> tuple[Kind, str]:
@@ -87,16 +111,25 @@ def parse_architecture(given: str) -> dict[str, Any]:
     E.g. resnet50, resnet18:width=0.5, caffenet:grouped=false, timm:vit_small_patch16_224:img_size=128.
 
     Raises:
-        UserError: Something behind the name is no setting=value.
+        UserError: Something behind the name is no setting=value, its value cannot be read, or it is code of one's own.
     """
     words = given.split(":")
-    count = 2 if words[0] in LIBRARIES or words[0].endswith(".py") else 1
+    if words[0] == "factory" or words[0].endswith(".py"):
+        raise UserError(
+            f"{given}: with code of your own the checkpoint is named behind it: FILE.py:FUNCTION?weights=FILE"
+        )
+    count = 2 if words[0] in LIBRARIES else 1
     settings: dict[str, Any] = {"name": ":".join(words[:count])}
     for word in words[count:]:
         key, mark, value = word.partition("=")
         if not mark or not key:
             raise UserError(f"{given}: {word!r} is not setting=value (e.g. resnet18:width=0.5)")
-        settings[key] = yaml.safe_load(value)
+        try:
+            settings[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(
+                f"{given}: cannot read the value of {word!r} (e.g. resnet18:width=0.5)"
+            ) from error
     return settings
 
 
@@ -114,9 +147,9 @@ def declared_preprocessing(base: Preprocessing, options: Mapping[str, str]) -> P
     if options.get("channels", base.channels) != base.channels:
         mean, std = mean[::-1], std[::-1]
     if "range" in options:
-        factor = _number(options["range"], "range") / base.value_range
+        fields["value_range"] = largest = _number(options["range"], "range")
+        factor = largest / base.value_range
         mean, std = [value * factor for value in mean], [value * factor for value in std]
-        fields["value_range"] = int(_number(options["range"], "range"))
     fields |= {"mean": mean, "std": std}
     for key in ("size", "interpolation", "channels"):
         if key in options:
@@ -138,6 +171,9 @@ def declared_preprocessing(base: Preprocessing, options: Mapping[str, str]) -> P
 
 def _number(text: str, key: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError as error:
         raise UserError(f"the encoder's input: {key}={text}: not a number") from error
+    if not math.isfinite(value):
+        raise UserError(f"the encoder's input: {key}={text}: not a finite number")
+    return value

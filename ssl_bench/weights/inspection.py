@@ -191,6 +191,8 @@ def _match_lines(match: Match) -> list[str]:
 
 
 def _trained_lines(untouched: Untouched) -> list[str]:
+    if not untouched.layers:
+        return [_line("trained", "cannot be told: no tensor of the file fits")]
     if untouched.verdict:
         return [
             _line("trained", f"no, it looks like an untouched initialisation: {'; '.join(untouched.reasons)}")

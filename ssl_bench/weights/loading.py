@@ -137,10 +137,13 @@ def misfit_words(found: Foreign) -> str:
     listed = "; ".join(wrong[:MOST_NAMED]) + (
         f"; and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
     )
+    count = f"only {len(match.matched)} of {match.wanted} tensors of {name} are in it"
+    if not match.missing and not match.wrong_shape:
+        count = f"its encoder has tensors that {name} does not have"
     return (
-        f"{found.checkpoint.name}: only {len(match.matched)} of {match.wanted} tensors of {name} are in it "
-        f"({listed}). Nothing was loaded. `ssl-bench inspect` lists what the file holds; name its architecture with "
-        "?as=ARCHITECTURE behind the file, or the part of it that is meant with ?part=PART"
+        f"{found.checkpoint.name}: {count} ({listed}). Nothing was loaded. `ssl-bench inspect` lists what the file "
+        "holds; name its architecture with ?as=ARCHITECTURE behind the file, or the part of it that is meant with "
+        "?part=PART"
     )
 
 

@@ -59,7 +59,7 @@ def matched(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> tupl
                 wrong_shape[name] = f"{tuple(tensor.shape)}, wanted {shape}"
             else:
                 found[name], reshaped[name] = fitted
-    _refuse_values_that_are_not_finite(found)
+    refuse_values_that_are_not_finite(found)
     widened = sum(tensors[name].dtype in HALVES for name in found if name in tensors)
     return {name: _typed(name, tensor, wanted[name]) for name, tensor in found.items()}, Match(
         wanted=len(wanted),
@@ -111,13 +111,21 @@ def _kind(tensor: Tensor) -> str:
     return str(tensor.dtype if tensor.layout == torch.strided else tensor.layout).removeprefix("torch.")
 
 
-def _refuse_values_that_are_not_finite(tensors: Mapping[str, Tensor]) -> None:
+def refuse_values_that_are_not_finite(tensors: Mapping[str, Tensor], where: str = "") -> None:
+    """Stop where weights hold NaN or infinite values.
+
+    Args:
+        where: Whose they are, for the message.
+
+    Raises:
+        UserError: They do.
+    """
     broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not finite(tensor)]
     if broken:
         listed = ", ".join(broken[:MOST_NAMED]) + (", ..." if len(broken) > MOST_NAMED else "")
         raise UserError(
-            f"{len(broken)} of {len(tensors)} tensors hold NaN or infinite values: {listed}. The training that wrote "
-            "them diverged, or the file is damaged; take an earlier checkpoint"
+            f"{f'{where}: ' if where else ''}{len(broken)} of {len(tensors)} tensors hold NaN or infinite values: "
+            f"{listed}. The training that wrote them diverged, or the file is damaged; take an earlier checkpoint"
         )
 
 

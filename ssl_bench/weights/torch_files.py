@@ -155,6 +155,9 @@ def _loaded(path: Path, *, memory_map: bool) -> Any:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_STAND_INS):
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # refused below, if it matters
+            if path.suffix == ".safetensors":  # torch goes by that suffix, not by what is in the file
+                with path.open("rb") as file:
+                    return torch.load(file, map_location="cpu", weights_only=True)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=memory_map)
     except (Damaged, Refused, MemoryError):
         raise

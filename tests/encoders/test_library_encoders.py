@@ -336,3 +336,8 @@ def test_without_memory_the_taps_are_the_same(name: str) -> None:
 def test_every_library_has_its_usual_initialisation() -> None:
     assert usual_init("timm:test_vit") == usual_init("torchvision:alexnet") == "library"
     assert usual_init("resnet20-cifar") == "kaiming"
+
+
+def test_settings_without_bounds_are_refused_before_anything_is_built() -> None:
+    with pytest.raises(UserError, match="depth=100000000 is more than any network has"):
+        build_encoder({"name": "timm:vit_tiny_patch16_224", "depth": 100_000_000})

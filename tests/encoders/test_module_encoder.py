@@ -203,3 +203,15 @@ def test_a_mistake_is_said(make: str, said: str, tmp_path: Path) -> None:
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere.py: no file to read a function from"):
         factory_encoder(tmp_path / "nowhere.py", "make")
+
+
+def test_a_changed_helper_is_another_encoder(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "import helper\nfrom torch import nn\n\n\n"
+        "def make():\n    return nn.Sequential(nn.Conv2d(3, helper.WIDTH, 3, 2))\n"
+    )
+    (tmp_path / "helper.py").write_text("WIDTH = 4\n")
+    before = factory_encoder(tmp_path / "net.py", "make").architecture["sha256"]
+    (tmp_path / "helper.py").write_text("WIDTH = 4  # the same, but who knows that\n")
+
+    assert factory_encoder(tmp_path / "net.py", "make").architecture["sha256"] != before

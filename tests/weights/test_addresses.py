@@ -111,3 +111,47 @@ def test_given_means_are_in_the_new_order_and_range() -> None:
 def test_an_input_that_does_not_exist_is_refused(options: dict[str, str]) -> None:
     with pytest.raises(UserError, match="the encoder's input"):
         declared_preprocessing(IMAGENET, options)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("x.pth?size=64&size=96", "size is given twice"),
+        ("x.pth?as=", "as has no value"),
+        ("x.pth?part", "part has no value"),
+        ("", "names nothing"),
+        ("nets/mine.py", "FILE.py:FUNCTION"),
+        ("nets/mine.py:", "FILE.py:FUNCTION"),
+        ("nets/mine.py:not-a-name", "FILE.py:FUNCTION"),
+        ("nets/mine.py:make?part=teacher", "part belongs to a checkpoint"),
+    ],
+)
+def test_what_is_half_said_is_refused(given: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        parse_address(given)
+
+
+def test_a_name_longer_than_a_files_can_be_is_just_a_name() -> None:
+    assert parse_address("a" * 300).name == "a" * 300
+
+
+def test_a_setting_that_cannot_be_read_is_a_users_mistake() -> None:
+    with pytest.raises(UserError, match="cannot read the value of 'width=\\['"):
+        parse_architecture("resnet18:width=[")
+
+
+@pytest.mark.parametrize("options", [{"range": "nan"}, {"range": "inf"}, {"mean": "nan"}, {"std": "1,inf,1"}])
+def test_an_input_of_no_finite_numbers_is_refused(options: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="not a finite number"):
+        declared_preprocessing(IMAGENET, options)
+
+
+def test_a_range_is_not_rounded_to_one_that_exists() -> None:
+    with pytest.raises(UserError, match="range"):
+        declared_preprocessing(IMAGENET, {"range": "255.9"})
+
+
+@pytest.mark.parametrize("given", ["factory", "nets/mine.py:make"])
+def test_code_of_ones_own_is_no_architecture_of_a_checkpoint(given: str) -> None:
+    with pytest.raises(UserError, match=r"FILE\.py:FUNCTION\?weights=FILE"):
+        parse_architecture(given)

@@ -14,7 +14,7 @@ from ssl_bench.weights.contract import Checkpoint, Match, Understood
 from ssl_bench.weights.health import health
 from ssl_bench.weights.inspection import Inspection, inspection_data, inspection_lines, listed
 from ssl_bench.weights.layouts import LAYOUTS
-from ssl_bench.weights.untouched import Untouched
+from ssl_bench.weights.untouched import Untouched, looks_untouched
 
 NAMES = tuple(f"layer1.{number}.weight" for number in range(31))
 
@@ -130,6 +130,12 @@ def test_the_verdict_is_said_of_whole_and_of_parts(found: Inspection) -> None:
     partly = Untouched(False, ("c: d",), {"a": True, "b": True, "c": False})
     lines = inspection_lines(replace(found, untouched=partly))
     assert line(lines, "") == "but 2 of 3 layers look untouched: a, b"
+
+
+def test_nothing_that_fits_is_not_called_trained(found: Inspection) -> None:
+    nothing = replace(found, untouched=looks_untouched({}))
+
+    assert line(inspection_lines(nothing), "trained").endswith("cannot be told: no tensor of the file fits")
 
 
 def test_health_stands_in_aligned_columns(found: Inspection) -> None:

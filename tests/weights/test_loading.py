@@ -80,3 +80,13 @@ def test_values_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"nan\.pth: .*layer1\.0\.conv1\.weight"):
         read_foreign(tmp_path / "nan.pth", {})
+
+
+def test_a_tensor_too_many_is_not_called_a_share_of_what_is_there(tmp_path: Path) -> None:
+    state = foreign_convolutions.drawn({"name": "resnet18", "width": 0.125}).state_dict()
+    torch.save({**state, "layer2.0.extra.weight": torch.ones(3)}, tmp_path / "net.pth")
+
+    with pytest.raises(
+        UserError, match=r"has tensors that resnet18 does not have \(layer2\.0\.extra\.weight is unexpected"
+    ):
+        load_foreign(tmp_path / "net.pth", {})

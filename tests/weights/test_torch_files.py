@@ -320,3 +320,10 @@ def test_real_files(
     state = found.content.get("state_dict", found.content)
     wanted = torch.load(path, weights_only=True, map_location="cpu")
     assert all(same(state[key], tensor) for key, tensor in wanted.get("state_dict", wanted).items())
+
+
+def test_a_torch_file_is_read_by_its_content_under_the_name_of_another_format(tmp_path: Path) -> None:
+    path = tmp_path / "renamed.safetensors"
+    torch.save({"conv1.weight": torch.ones(2, 3)}, path)
+
+    assert torch.equal(read_checkpoint(path).content["conv1.weight"], torch.ones(2, 3))
