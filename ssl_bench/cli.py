@@ -59,8 +59,8 @@ VALUELESS = ("--dry-run", "--allow-untrained", "--help", "-h")
 GROUP_HELP = {
     "data": "ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals | overlap A B",
     "features": "ssl-bench features prune [--older-than DAYS] [--encoder HASH] [--until-under SIZE] [--all]",
-    "plot": "ssl-bench plot bars|ranks TABLE | profile|low-shot|losses|transfer-vs-loss RUNS | "
-    "filters|retrieval ENCODER | overlays RUN",
+    "plot": "ssl-bench plot bars TABLE | ranks TABLE | profile RUNS | low-shot RUNS | losses RUN ... | "
+    "transfer-vs-loss RUNS | filters ENCODER | retrieval ENCODER | overlays RUN",
 }
 
 OVERVIEW = """ssl-bench {version}: from self-supervised pretraining to the comparison table of a paper
@@ -82,7 +82,8 @@ OVERVIEW = """ssl-bench {version}: from self-supervised pretraining to the compa
   ssl-bench rescale ENCODER FOLDER --data PHOTOS
   ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals | overlap A B
   ssl-bench features prune
-  ssl-bench plot bars|ranks TABLE | profile|low-shot|losses|transfer-vs-loss RUNS | filters|retrieval ENCODER
+  ssl-bench plot bars|ranks TABLE | profile|low-shot|losses|transfer-vs-loss RUNS
+  ssl-bench plot filters|retrieval ENCODER | overlays RUN
 
 Settings are changed by key=value behind the options; `ssl-bench VERB --help` explains a verb.
 """

@@ -5,6 +5,7 @@ identity.json      what the run is: hashes, fingerprints, seeds. The same identi
 environment.json   versions, device, commit
 metrics.jsonl      the loss curve, one JSON object a line
 checkpoints/       the last two, removed when the run is done
+nan-step-N.pt      where a loss was not finite: the batch of step N and the weights, for replay
 done               written last; a folder without it is unfinished
 """
 
@@ -13,14 +14,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
-from ssl_bench.atomic import make_folder, write_json, write_text
+from ssl_bench.atomic import CannotWrite, append_whole, make_folder, remove_unfinished, write_json, write_text
 from ssl_bench.errors import UserError
 from ssl_bench.hashing import digest
+from ssl_bench.progress import say
 
 DONE_FILE = "done"
 METRICS_FILE = "metrics.jsonl"
@@ -43,6 +46,12 @@ class RunFolder:
         """Name a folder for a run; nothing is written before `open`."""
         self.path, self.identity = path, identity
         self._lock: IO[str] | None = None
+        self._opened = False
+        self._recipe: dict[str, Any] = {}
+        self._environment: dict[str, Any] = {}
+        # The loss curve as it should stand in its file, some hundred lines; and whether it does not.
+        self._curve: list[str] = []
+        self._behind = False
 
     @property
     def done(self) -> bool:
@@ -64,21 +73,61 @@ class RunFolder:
                 "Give this one its own --name, or remove the folder."
             )
         self._take_lock()
+        remove_unfinished(self.path)
+        self._recipe, self._environment = recipe, environment
+        self._say_what_it_is()
+        self._opened = True
+        path = self.path / METRICS_FILE
+        self._curve = [_line(line) for line in read_log(path)] if path.exists() else []
+
+    def _say_what_it_is(self) -> None:
         write_json(self.path / IDENTITY_FILE, self.identity)
-        write_text(self.path / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
-        write_json(self.path / "environment.json", environment)
+        recipe = yaml.safe_dump(self._recipe, sort_keys=False, allow_unicode=True)
+        write_text(self.path / "recipe.yaml", recipe)
+        write_json(self.path / "environment.json", self._environment)
 
     def log(self, line: dict[str, Any]) -> None:
-        """Append one line to the loss curve."""
-        with (self.path / METRICS_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        """Append one line to the loss curve. Where the disk is full it is said, and made up for with a later line.
+
+        Raises:
+            UserError: The folder was removed, and another process has made it anew.
+        """
+        self._curve.append(_line(line))
+        path = self.path / METRICS_FILE
+        try:
+            self._come_back()
+            if self._behind:
+                write_text(path, "".join(self._curve))
+            else:
+                append_whole(path, self._curve[-1].encode())
+            self._behind = False
+        except (OSError, CannotWrite) as error:
+            if not self._behind:
+                reason = error if isinstance(error, CannotWrite) else f"{error.strerror}."
+                say(
+                    f"{path}: the loss curve cannot be written ({reason}) The run goes on; later lines are tried."
+                )
+            self._behind = True
 
     def keep_log_until(self, step: int) -> None:
         """Drop lines of the loss curve after `step`: they are about to be made again."""
         path = self.path / METRICS_FILE
         if path.exists():
-            kept = [line for line in read_log(path) if line["step"] <= step]
-            write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+            self._curve = [_line(line) for line in read_log(path) if line["step"] <= step]
+            write_text(path, "".join(self._curve))
+
+    def _come_back(self) -> None:
+        """Make the folder anew where somebody removed it under the run: days of training may be in memory."""
+        if not self._opened or (self.path / IDENTITY_FILE).exists():
+            return
+        self._let_go()
+        make_folder(self.path)
+        self._take_lock()
+        self._behind = True
+        self._say_what_it_is()
+        say(
+            f"{self.path} was removed while its run was going on: made anew, with the next checkpoint to come"
+        )
 
     def finish(self) -> None:
         """Mark the run as done and let go of the folder."""
@@ -87,6 +136,10 @@ class RunFolder:
 
     def close(self) -> None:
         """Let go of the folder."""
+        self._opened = False
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -107,7 +160,7 @@ class RunFolder:
 
     def _take_lock(self) -> None:
         if self.path.resolve() in _HELD:
-            raise self._in_use(f"process {os.getpid()}")
+            raise self._in_use(_own_name())
         file = (self.path / ".lock").open("a+", encoding="utf-8")
         try:
             # Not flock: that one is inherited by loader workers, and would outlive a killed main process.
@@ -119,13 +172,22 @@ class RunFolder:
             raise self._in_use(owner) from error
         file.seek(0)
         file.truncate()
-        file.write(f"process {os.getpid()}")
+        file.write(_own_name())
         file.flush()
         self._lock = file
         _HELD.add(self.path.resolve())
 
     def _in_use(self, owner: str) -> UserError:
         return UserError(f"{self.path} is in use by {owner}. Wait for it, or give this run its own --name.")
+
+
+def _own_name() -> str:
+    """Name this process for one who finds a folder taken; folders are shared by machines."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _line(line: dict[str, Any]) -> str:
+    return json.dumps(line) + "\n"
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

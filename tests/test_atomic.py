@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from stat import S_ISDIR
 from typing import IO, Any
 
 import pytest
@@ -89,7 +90,8 @@ def test_the_content_is_on_the_disk_before_the_name_is(
     sync, replace = os.fsync, Path.replace
 
     def noted_sync(descriptor: int) -> None:
-        order.append(f"fsync of {os.fstat(descriptor).st_size} bytes")
+        status = os.fstat(descriptor)
+        order.append("fsync of " + ("folder" if S_ISDIR(status.st_mode) else f"{status.st_size} bytes"))
         sync(descriptor)
 
     def noted_replace(self: Path, target: Path) -> Path:
@@ -99,7 +101,7 @@ def test_the_content_is_on_the_disk_before_the_name_is(
     monkeypatch.setattr(os, "fsync", noted_sync)
     monkeypatch.setattr(Path, "replace", noted_replace)
     write_text(tmp_path / "a.txt", "12345")
-    assert order == ["fsync of 5 bytes", "rename"]
+    assert order == ["fsync of 5 bytes", "rename", "fsync of folder"]
 
 
 def test_a_reader_meets_the_old_or_the_new_content(tmp_path: Path) -> None:

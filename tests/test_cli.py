@@ -113,7 +113,10 @@ def test_the_console_script_exits_with_the_status() -> None:
         (["data", "verfy"], "unknown command 'verfy', did you mean 'verify'?"),
         (["dta", "verify"], "unknown command 'dta', did you mean 'data'?"),
         (["plto", "losses"], "unknown command 'plto', did you mean 'plot'?"),
-        (["plot", "loses"], "unknown kind of plot 'loses', did you mean 'losses'? (known: losses, profile)"),
+        (
+            ["plot", "loses"],
+            "unknown kind of plot 'loses', did you mean 'losses'? (known: bars, filters, losses,",
+        ),
         (["plot", "losses"], "0 runs to draw: name the folders of 1 to"),
         (
             ["plot", "losses", "nowhere"],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -219,3 +221,69 @@ def test_runs_of_one_recipe_have_names_of_their_own() -> None:
 
 def test_the_default_folder_of_runs_is_where_the_command_is_given() -> None:
     assert default_runs_folder() == Path("runs")
+
+
+# A folder that is removed, and a disk that is full, while a run goes on.
+
+
+def test_a_removed_folder_comes_back_whole_and_held(tmp_path: Path) -> None:
+    folder = opened(tmp_path / "one")
+    lines = [{"step": step, "loss": 0.5} for step in range(1, 5)]
+    for line in lines[:2]:
+        folder.log(line)
+    folder.path.rename(tmp_path / "trash")
+    for line in lines[2:]:
+        folder.log(line)
+    assert read_log(folder.path / METRICS_FILE) == lines
+    assert {path.name for path in folder.path.iterdir()} == {
+        path.name for path in (tmp_path / "trash").iterdir()
+    }
+    code = HOLD.format(identity=IDENTITY)
+    other = subprocess.run(
+        [sys.executable, "-c", code, str(folder.path)], input="", capture_output=True, text=True, check=False
+    )
+    assert f"is in use by process {os.getpid()} on {socket.gethostname()}" in other.stderr
+    folder.finish()
+    assert folder.done
+
+
+def test_a_removed_folder_that_another_run_has_taken_is_left_to_it(tmp_path: Path) -> None:
+    folder = opened(tmp_path / "one")
+    folder.path.rename(tmp_path / "trash")
+    folder.path.mkdir()
+    code = HOLD.format(identity=IDENTITY)
+    command = [sys.executable, "-c", code, str(folder.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        (folder.path / IDENTITY_FILE).unlink()
+        with pytest.raises(UserError, match=rf"in use by process {other.pid} on"):
+            folder.log({"step": 1})
+        other.kill()
+
+
+def test_a_line_that_does_not_fit_on_the_disk_is_not_half_written_and_comes_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = opened(tmp_path / "one")
+    folder.log({"step": 1, "loss": 0.5})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40, before[1]))
+    try:
+        for step in (2, 3, 4):
+            folder.log({"step": step, "loss": 0.5})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (folder.path / METRICS_FILE).read_text() == '{"step": 1, "loss": 0.5}\n'
+    assert capsys.readouterr().err.count("the loss curve cannot be written") == 1
+    folder.log({"step": 5, "loss": 0.5})
+    assert [line["step"] for line in read_log(folder.path / METRICS_FILE)] == [1, 2, 3, 4, 5]
+    assert not list(folder.path.glob("*.tmp"))
+    folder.close()
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_run(tmp_path: Path) -> None:
+    opened(tmp_path / "one").close()
+    (tmp_path / "one" / ".encoder.safetensors.77.tmp").write_bytes(b"half")
+    opened(tmp_path / "one").close()
+    assert not list((tmp_path / "one").glob(".*.tmp"))

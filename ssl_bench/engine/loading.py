@@ -142,9 +142,9 @@ def _loader(dataset: Dataset[Sample], batches: Iterable[list[Key]], workers: int
 
 
 def _quiet_worker(worker: int) -> None:
-    """One thread a worker, and no answer to Ctrl-C or SIGTERM: the main process decides when to stop.
+    """One thread a worker, no answer to Ctrl-C, SIGTERM or SIGUSR1: the main process decides when to stop.
 
-    Both signals usually reach the whole process group; a worker that died of one would make the main process
+    These signals usually reach the whole process group; a worker that died of one would make the main process
     fail in the middle of the step after which it was going to save and stop.
     """
     torch.set_num_threads(1)
@@ -153,6 +153,7 @@ def _quiet_worker(worker: int) -> None:
     os.nice(10)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if sys.platform == "linux":
         # A worker whose main process was killed outright can wait forever on a full pipe that it reads itself:
         # ask the kernel to end it with its parent (PR_SET_PDEATHSIG is 1 in linux/prctl.h).

@@ -56,7 +56,9 @@ def comparison_notes(
     notes = []
     if with_baseline:
         baselines = ", ".join(dict.fromkeys(each.other for each in with_baseline))
-        notes.append(f"A signed number behind a cell is its difference to {baselines}, with interval and p if tested.")
+        notes.append(
+            f"A signed number behind a cell is its difference to {baselines}, with interval and p if tested."
+        )
     if any(each.tested for each in every):
         notes.append(_method(every, with_best, with_baseline, tests))
     notes += _untested(every)

@@ -206,7 +206,9 @@ def most_common(entries: Sequence[Entry], value: Callable[[Entry], str]) -> str:
     return max(votes.values())[2]
 
 
-def _fitting(column: ColumnDefinition, protocols: Sequence[ProtocolReference]) -> dict[str, ProtocolReference]:
+def _fitting(
+    column: ColumnDefinition, protocols: Sequence[ProtocolReference]
+) -> dict[str, ProtocolReference]:
     """Find the shipped protocols that a column may show, by hash."""
     return {
         protocol.hash: protocol

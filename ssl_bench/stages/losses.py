@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ssl_bench.pretexts.alarms import CollapseWatch
@@ -27,7 +29,8 @@ class LossLog:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:  # it comes with the extra `tensorboard`
             return
-        self._events = SummaryWriter(str(self.folder.path / EVENTS_FOLDER), purge_step=first_step)
+        with self._unless_it_cannot_write():
+            self._events = SummaryWriter(str(self.folder.path / EVENTS_FOLDER), purge_step=first_step)
 
     def __call__(self, line: dict[str, Any]) -> None:
         """Write one line; an alarm is written into it and said."""
@@ -39,11 +42,24 @@ class LossLog:
                 say(f"WARNING, step {line['step']} of {self.folder.path.name}: {alarm}")
         self.folder.log(line)
         if self._events is not None:
-            for name, value in line.items():
-                if name not in ("step", "wall_s", "alarms"):
-                    self._events.add_scalar(name, value, line["step"])
+            with self._unless_it_cannot_write():
+                for name, value in line.items():
+                    if name not in ("step", "wall_s", "alarms"):
+                        self._events.add_scalar(name, value, line["step"])
 
     def close(self) -> None:
         """Finish the events' file."""
         if self._events is not None:
-            self._events.close()
+            with self._unless_it_cannot_write():
+                self._events.close()
+
+    @contextmanager
+    def _unless_it_cannot_write(self) -> Iterator[None]:
+        """Go on without events where they cannot be written: the loss curve is in the run's own log as well."""
+        try:
+            yield
+        except OSError as error:
+            say(
+                f"{self.folder.path.name}: no more TensorBoard events ({error}); the losses are in metrics.jsonl"
+            )
+            self._events = None

@@ -214,8 +214,8 @@ class _Job:
             record = self._record(scores, selection, proof, cost, len(train_set), len(test_set))
             write_resamples(self.folder.path, scores.resampled)
             write_record(self.folder.path, record)
-            self._checkpoints().clear()
             self.folder.finish()
+            self._checkpoints().clear()  # after it: a kill between the two must not cost the training
             say(f"{self.folder.path.name}: {record.main_metric} {record.score:.2f} %{record.interval_words}")
         self.processes.accelerator.wait_for_everyone()
         return load_record(self.folder.path / RESULT_FILE)
