@@ -135,12 +135,15 @@ def test_an_encoder_that_is_not_there(voc: VocDevkit, runs: Path, tmp_path: Path
 def test_an_export_does_not_write_over_an_encoder(encoder: Path, tmp_path: Path, capsys: Capture) -> None:
     target = tmp_path / "target"
     answer = call(capsys, "export", encoder, target)
-    assert (answer.status, answer.out) == (0, f"{target / 'encoder.safetensors'}\n")
+    assert answer.status == 0
+    assert answer.out.splitlines() == [
+        str(target / name) for name in ("encoder.safetensors", "encoder.json", "README.md")
+    ]
     before = (target / "encoder.safetensors").read_bytes()
     assert call(capsys, "inspect", target).status == 0
     answer = call(capsys, "export", encoder, target)
     assert answer.status == 2
-    assert "holds an encoder already" in answer.err
+    assert "holds files already" in answer.err
     (target / "encoder.json").unlink()
     assert call(capsys, "export", encoder, target).status == 2
     assert (target / "encoder.safetensors").read_bytes() == before

@@ -12,7 +12,7 @@ from tests.faults.killing import STEPS, Job, finished, killed_and_resumed, resul
 from tests.protocols.drawn_folders import SMALL, draw_folders
 
 KILLS = 5
-MANY_KILLS = 40  # of each kind, in the slow test
+MANY_KILLS = 40  # of each kind, in the long test
 
 TINY = (f"schedule.steps={STEPS}", "schedule.batch_size=2")
 ENCODER = (*TINY, "encoder.width=0.05", "schedule.warmup_steps=2")
@@ -33,7 +33,7 @@ TRANSFERS = {
     "linear-heads-quick": (*SMALL, f"schedule.steps={STEPS}", "settings.validation=0.34"),
 }
 KINDS = [*PRETRAININGS, *TRANSFERS]
-# The other forms of two tasks differ in what is trained alone; they are killed in the slow test.
+# The other forms of two tasks differ in what is trained alone; they are killed in the long test.
 QUICK = [kind for kind in KINDS if kind not in ("voc-cls-finetune-demo", "voc-seg-frozen-demo")]
 
 
@@ -81,7 +81,7 @@ def test_killed_five_times_a_run_ends_as_if_it_had_not_been(kind: str, place: Pa
     assert check(kind, place, tmp_path, KILLS, seed=8) >= KILLS - 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_by_the_dozen_a_run_ends_as_if_it_had_not_been(kind: str, place: Path, tmp_path: Path) -> None:
     met = sum(check(kind, place, tmp_path / str(number), 8, seed=number) for number in range(MANY_KILLS // 8))
