@@ -189,6 +189,7 @@ def signal_workers(number: int) -> None:
     os.kill(workers[0].pid, number)
 
 
+@pytest.mark.long  # to be run alone: other tests leave workers, and a killed one reaches the session
 def test_a_killed_worker_stops_the_run_with_a_sentence_and_a_saved_state(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,6 +210,7 @@ def test_a_killed_worker_stops_the_run_with_a_sentence_and_a_saved_state(
     assert same(resumed, expected)
 
 
+@pytest.mark.long  # to be run alone: other tests leave workers, and a killed one reaches the session
 def test_workers_leave_the_stop_signals_to_the_main_process(tmp_path: Path) -> None:
     module = ByWorkers()
     numbers = {2: signal.SIGUSR1, 3: signal.SIGTERM, 4: signal.SIGINT}

@@ -61,10 +61,11 @@ def test_one_record_fills_the_headline_and_every_tap(build_frozen: FrozenTable, 
         "lowshot": "16.5 (n=1)",
         "knn": "20.0 (n=1)",
         "logistic": "–",
+        "trials": "3",
         **{f"svm-{tap}": f"{value:.1f} (n=1)" for tap, value in profile(10, 30).items()},
     }
     assert not [note for note in table.notes if "Not in" in note]
-    [what, _] = table.blocks[0].notes
+    what = table.blocks[0].notes[0]
     assert "SVM, SVM conv1, SVM conv2, SVM conv3, SVM conv4, SVM conv5 by voc07-svm-fair version 1" in what
 
 

@@ -83,9 +83,11 @@ def _accuracy(
     encoder, found = loaded
     weight, bias = (found.checkpoint.content[f"classifier.1.{part}"] for part in ("weight", "bias"))
     right = 0
+    encoder = encoder.eval().to(memory_format=torch.channels_last)
     with torch.inference_mode():
         for start in range(0, len(pixels), 50):
-            maps = encoder.eval()(encoder.preprocessing.normalise(pixels[start : start + 50]))
+            inputs = encoder.preprocessing.normalise(pixels[start : start + 50])
+            maps = encoder(inputs.contiguous(memory_format=torch.channels_last))
             logits = F.relu(F.conv2d(maps, weight, bias)).mean((2, 3))[:, columns]
             right += int((logits.argmax(1).numpy() == labels[start : start + 50]).sum())
     return 100 * right / len(pixels)
