@@ -214,12 +214,12 @@ def test_links_are_not_followed(there: Path, here: Path, tmp_path: Path) -> None
 
 
 def test_a_record_with_an_absolute_path_says_so(there: Path, here: Path) -> None:
-    where = ENCODER.model_copy(update={"name": "/home/somebody/encoder"})
+    where = ENCODER.model_copy(update={"name": "/srv/somebody/encoder"})
     write_run(there, made("one", encoder=where))
     report = take(there, here)
     assert len(report.taken) == 1
     assert report.remarks == [
-        "one has an absolute path, do not publish it as it is (encoder.name: /home/somebody/encoder)"
+        "one has an absolute path, do not publish it as it is (encoder.name: /srv/somebody/encoder)"
     ]
 
 
