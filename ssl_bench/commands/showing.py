@@ -19,7 +19,7 @@ def table(
     stack: tuple[str, ...] = (),
     runs: tuple[Path, ...] | None = None,
     out: Path | None = None,
-    format: Literal["markdown", "latex", "siunitx", "csv", "json", "html"] = "markdown",
+    format: Literal["markdown", "latex", "longtable", "siunitx", "csv", "json", "html"] = "markdown",
     seeds: int | None = None,
     shipped: Flag = False,
     no_recalled: Flag = False,
@@ -44,7 +44,8 @@ def table(
         stack: Tables of the same columns to put below it.
         runs: Folders whose records may enter; by default ./runs.
         out: Folder to write table.md, .tex, .csv, .json and .html into.
-        format: What is printed. siunitx is LaTeX with numbers aligned at their points.
+        format: What is printed. siunitx is LaTeX with numbers aligned at their points, longtable is for more rows
+            than a page has.
         seeds: Seeds that a complete cell has; by default the largest number found.
         shipped: Also take the measured records that come with the project.
         no_recalled: Leave out published numbers that were recalled from memory.

@@ -15,10 +15,11 @@ from ssl_bench.errors import UserError
 from ssl_bench.records import ProtocolReference, Record
 from ssl_bench.reporting.comparisons import compare
 from ssl_bench.reporting.derived_columns import derived_cells, derived_headings
+from ssl_bench.reporting.entries import Chosen
 from ssl_bench.reporting.measured_block import MeasuredBlock, measured_block
 from ssl_bench.reporting.paired_runs import ResampleSource
 from ssl_bench.reporting.published_block import published_blocks
-from ssl_bench.reporting.selection import Chosen, choose
+from ssl_bench.reporting.selection import choose
 from ssl_bench.reporting.table import Block, Cell, Heading, Table
 from ssl_bench.reporting.table_definition import TableDefinition
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ssl_bench.reporting.selection import CHOSEN, Entry, changed_code, created_at, first_line, most_common
+from ssl_bench.reporting.entries import CHOSEN, Entry, changed_code, created_at, first_line, most_common
 from ssl_bench.reporting.table import Cell
 
 PRETRAINING = "pretraining"  # what n counts the seeds of

@@ -1,4 +1,4 @@
-"""A table as LaTeX: a `table` environment that needs only booktabs.
+"""A table as LaTeX: a `table` environment that needs only booktabs, or a `longtable` that goes on over pages.
 
 All columns are paragraphs whose widths are shares of the line width, so that a wide page shows a cell on
 one line and a narrow one breaks it; in a paper of two columns, write table* for table. `latex_siunitx` aligns
@@ -30,40 +30,93 @@ NUMBER_SHARE = 2.7
 TEXT_WIDTH = 0.88  # the rest is the space between columns
 
 
+# The space of no width lets TeX hyphenate the first word of a paragraph.
+PARAGRAPHS = (
+    r"\def\words{\raggedright\leavevmode\nobreak\hspace{0pt}}",
+    r"\def\numbers{\raggedleft\leavevmode\nobreak\hspace{0pt}}",
+)
+SIZES = (
+    r"\footnotesize",
+    r"\setlength{\tabcolsep}{3pt}",
+    r"\renewcommand{\arraystretch}{1.15}",
+)
+
+
 def to_latex(table: Table) -> str:
     """Write a table as LaTeX, for a document that loads booktabs."""
     marks = table.marks()
-    n_columns = len(table.information) + len(table.columns)
     lines = [
         *opening(table, ("booktabs",)),
-        # The space of no width lets TeX hyphenate the first word of a paragraph.
-        r"\def\words{\raggedright\leavevmode\nobreak\hspace{0pt}}",
-        r"\def\numbers{\raggedleft\leavevmode\nobreak\hspace{0pt}}",
+        *PARAGRAPHS,
         rf"\begin{{tabular}}{{@{{}}{_column_types(table)}@{{}}}}",
         r"\toprule",
-        _line([latex_text(head.title) for head in table.information], _titles(table)),
+        _head(table),
+        *_body(table, marks),
+        r"\bottomrule",
+        r"\end{tabular}",
+        *closing(table, marks),
     ]
-    for block in table.blocks:
-        lines += [r"\midrule", block_title(block.title, n_columns)]
-        lines += [_row(table, row, marks) for row in block.rows]
-    lines += [r"\bottomrule", r"\end{tabular}", *closing(table, marks)]
+    return "\n".join(lines) + "\n"
+
+
+def to_longtable(table: Table) -> str:
+    """Write a table that may go on over pages, its head on each of them; a document of one column loads longtable.
+
+    A `table` of more rows than a page has would run off its foot. The notes follow it as text.
+    """
+    marks = table.marks()
+    caption, label = _caption(table)
+    lines = [
+        _needs(table, ("booktabs", "longtable")),
+        r"\begingroup",
+        *SIZES,
+        r"\setlength{\LTcapwidth}{\linewidth}",
+        *PARAGRAPHS,
+        rf"\begin{{longtable}}{{@{{}}{_column_types(table)}@{{}}}}",
+        rf"{caption}{label} \\",
+        r"\toprule",
+        _head(table),
+        r"\endfirsthead",
+        r"\toprule",
+        _head(table),
+        r"\midrule",
+        r"\endhead",
+        r"\bottomrule",
+        r"\endfoot",
+        *_body(table, marks),
+        r"\end{longtable}",
+        *_notes(table, marks),
+        r"\endgroup",
+    ]
     return "\n".join(lines) + "\n"
 
 
 def opening(table: Table, packages: tuple[str, ...]) -> list[str]:
     """Begin the environment: packages that are needed, caption, label, sizes."""
+    return [_needs(table, packages), r"\begin{table}", r"\centering", *_caption(table), *SIZES]
+
+
+def _needs(table: Table, packages: tuple[str, ...]) -> str:
     needs = " ".join(rf"\usepackage{{{package}}}" for package in packages)
+    return f"% {latex_name(table.name)}; needs {needs}"
+
+
+def _caption(table: Table) -> tuple[str, str]:
     caption = f"{table.title}. {table.caption}" if table.title else table.caption
-    return [
-        f"% {latex_name(table.name)}; needs {needs}",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{latex_text(caption)}}}",
-        rf"\label{{{latex_label(table.name)}}}",
-        r"\footnotesize",
-        r"\setlength{\tabcolsep}{3pt}",
-        r"\renewcommand{\arraystretch}{1.15}",
-    ]
+    return rf"\caption{{{latex_text(caption)}}}", rf"\label{{{latex_label(table.name)}}}"
+
+
+def _head(table: Table) -> str:
+    return _line([latex_text(head.title) for head in table.information], _titles(table))
+
+
+def _body(table: Table, marks: dict[str, str]) -> list[str]:
+    """Write every block: a rule, its title, its rows."""
+    lines: list[str] = []
+    for block in table.blocks:
+        title = block_title(block.title, len(table.information) + len(table.columns))
+        lines += [r"\midrule", title, *(_row(table, row, marks) for row in block.rows)]
+    return lines
 
 
 def block_title(title: str, n_columns: int) -> str:
@@ -74,18 +127,18 @@ def block_title(title: str, n_columns: int) -> str:
 
 def closing(table: Table, marks: dict[str, str]) -> list[str]:
     """Write the notes, and end the environment."""
-    notes = [rf"\textsuperscript{{{mark}}}~{latex_text(note)}" for note, mark in marks.items()]
-    notes += [latex_text(note) for note in table.plain_notes()]
+    notes = _notes(table, marks)
     if not notes:
         return [r"\end{table}"]
-    return [
-        r"\par\medskip",
-        r"\begin{minipage}{\linewidth}",
-        r"\scriptsize\raggedright",
-        *(note + r"\par" for note in notes),
-        r"\end{minipage}",
-        r"\end{table}",
-    ]
+    in_a_box = [r"\begin{minipage}{\linewidth}", *notes, r"\end{minipage}"]
+    return [r"\par\medskip", *in_a_box, r"\end{table}"]
+
+
+def _notes(table: Table, marks: dict[str, str]) -> list[str]:
+    """Write the notes as small paragraphs; nothing where there are none."""
+    notes = [rf"\textsuperscript{{{mark}}}~{latex_text(note)}" for note, mark in marks.items()]
+    notes += [latex_text(note) for note in table.plain_notes()]
+    return [r"\scriptsize\raggedright", *(note + r"\par" for note in notes)] if notes else []
 
 
 def row_words(table: Table, row: Row, marks: dict[str, str]) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ssl_bench.reporting.cells import Runs, measured_cell, sort_runs, with_expectation
+from ssl_bench.reporting.entries import BlockKey, Entry
 from ssl_bench.reporting.rows import EncoderRow, encoder_rows, row_informations
-from ssl_bench.reporting.selection import BlockKey, Entry
 from ssl_bench.reporting.table import Block, Cell, Row
 from ssl_bench.reporting.table_definition import TableDefinition
 from ssl_bench.reporting.weights_notes import weights_notes

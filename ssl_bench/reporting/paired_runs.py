@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ssl_bench.errors import UserError
 from ssl_bench.records import Record
 from ssl_bench.reporting.cells import TRANSFER, Runs, repetitions
-from ssl_bench.reporting.selection import Entry, metric_name
+from ssl_bench.reporting.entries import Entry, metric_name
 from ssl_bench.reporting.statistics.paired_bootstrap import Spread, paired_bootstrap
 
 # Gives the resampled scores of a record by metric, in the metric's unit; None where it kept none.

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from ssl_bench.records import DatasetReference, EncoderReference, ProtocolReference, Record
 from ssl_bench.reporting.cells import Runs, measured_cell, sort_runs
+from ssl_bench.reporting.entries import Entry, first_line
 from ssl_bench.reporting.rows import row_key
-from ssl_bench.reporting.selection import Entry, first_line
 from ssl_bench.reporting.table import Cell
 from ssl_bench.reporting.table_definition import ColumnDefinition
 from ssl_bench.reporting.tap_metrics import in_order, planned_taps, shots_of

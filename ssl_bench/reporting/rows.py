@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ssl_bench.records import EncoderReference
 from ssl_bench.reporting.durations import humanised
-from ssl_bench.reporting.selection import Entry
+from ssl_bench.reporting.entries import Entry
 from ssl_bench.reporting.table import MISSING
 from ssl_bench.reporting.table_definition import RowDefinition, TableDefinition
 

@@ -11,141 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache, cached_property
 
-from ssl_bench.errors import UserError
-from ssl_bench.protocol_names import BUDGETS
-from ssl_bench.records import DatasetReference, EncoderReference, ProtocolReference, Record
+from ssl_bench.records import ProtocolReference, Record
+from ssl_bench.reporting.entries import Chosen, Entry, changed_code, elected, first_line, metric_name
 from ssl_bench.reporting.table_definition import ColumnDefinition, TableDefinition
-from ssl_bench.reporting.tap_metrics import headline_tap
 
-PASCAL_VOC = "PASCAL VOC"
-VOC_SETS = ("VOC2007", "VOC2012", "SBD")  # SBD is masks for more of VOC's images
 PERCENT = "%"
 ROUNDING = 1e-6  # percent; two numbers that differ by less are one
-CHOSEN = "chosen by validation"  # in the place of a tap that each run chose for itself
-
-
-@dataclass(frozen=True)
-class BlockKey:
-    """What the rows of a measured block share. VOC2007 and VOC2012 are one family, as in the literature."""
-
-    synthetic: bool
-    family: str
-    budget: str
-
-    @property
-    def data_title(self) -> str:
-        """The data's name, saying so where it is synthetic."""
-        return f"{self.family} (synthetic)" if self.synthetic else self.family
-
-    @property
-    def order(self) -> tuple[bool, str, int, str]:
-        """Sort real data before synthetic, and the fullest budget first."""
-        rank = BUDGETS.index(self.budget) if self.budget in BUDGETS else len(BUDGETS)
-        return (self.synthetic, self.family, rank, self.budget)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A record that stands in one column of one block, with the parts that placed it."""
-
-    record: Record
-    column: ColumnDefinition
-    dataset: DatasetReference
-    encoder: EncoderReference
-    budget: str
-
-    @property
-    def done(self) -> bool:
-        """Whether the run finished."""
-        return self.record.status == "done"
-
-    @property
-    def score(self) -> float:
-        """The column's metric in percent."""
-        return self.record.metrics[metric_name(self.column, self.record)]
-
-    @property
-    def tap(self) -> str:
-        """The tap that the number is of; CHOSEN where the run itself compared taps on held-out images."""
-        if self.column.tap is not None:
-            return self.column.tap
-        return CHOSEN if len(self.validated) > 1 else self.headline_tap
-
-    @property
-    def validated(self) -> dict[str, float]:
-        """What each tap did on images that were held out of train; nothing where no taps were compared."""
-        return self.record.selection.validation_by_tap if self.record.selection is not None else {}
-
-    @property
-    def headline_tap(self) -> str:
-        """The tap of the record's main metric."""
-        return headline_tap(self.record) or self.encoder.tap
-
-    @cached_property
-    def block(self) -> BlockKey:
-        """The block in which the entry stands."""
-        return BlockKey(self.dataset.synthetic, family(self.dataset.name), self.budget)
-
-
-@dataclass
-class Chosen:
-    """The entries of a table, and for each reason in each column the runs that it kept out."""
-
-    entries: list[Entry] = field(default_factory=list)
-    left_out: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-
-    def leave_out(self, column: ColumnDefinition, run: str, reason: str) -> None:
-        """Remember that `run` does not enter `column`."""
-        self.left_out.setdefault((column.title, reason), []).append(run)
-
-    def notes(self) -> list[str]:
-        """Phrase one note for each reason and its runs, in order of the columns that they do not enter."""
-        columns: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-        for (title, reason), runs in sorted(self.left_out.items()):
-            columns.setdefault((reason, tuple(sorted(runs))), []).append(title)
-        return [
-            f"Not in {', '.join(titles)}: {', '.join(dict.fromkeys(runs))} ({reason})."
-            for (reason, runs), titles in columns.items()
-        ]
-
-
-def family(dataset: str) -> str:
-    """Name the data of a block: the two VOC sets jointly, combined or not, every other set by itself."""
-    return PASCAL_VOC if set(dataset.split("+")) <= set(VOC_SETS) else dataset
-
-
-def metric_name(column: ColumnDefinition, record: Record) -> str:
-    """Name the metric that a column shows of a record; a tap's is called "METRIC TAP"."""
-    name = column.metric or record.main_metric
-    return name if column.tap is None else f"{name} {column.tap}"
-
-
-def changed_code(record: Record) -> bool:
-    """Whether the checkout that made a record differed from its commit; False where the record does not say."""
-    git = record.environment.get("git")
-    return isinstance(git, Mapping) and bool(git.get("dirty"))
-
-
-def created_at(record: Record) -> datetime:
-    """Read when a record was made; a time without zone counts as UTC.
-
-    Raises:
-        UserError: `created` is not an ISO 8601 time.
-    """
-    try:
-        return _time(record.created)
-    except ValueError as error:
-        raise UserError(f"run {record.run}: created {record.created!r} is not an ISO 8601 time") from error
-
-
-@cache
-def _time(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def choose(
@@ -155,12 +27,15 @@ def choose(
     chosen = Chosen()
     methods = {row.method for row in definition.rows}
     shipped = {column.key: _fitting(column, protocols) for column in definition.columns}
+    asked: dict[
+        tuple[str, str, str], list[ColumnDefinition]
+    ] = {}  # ten thousand records are of few protocols
     for record in _distinct(records):
-        for column in definition.columns:
-            if (record.protocol.task, record.protocol.mode) != (column.task, column.mode):
-                continue
-            if _belongs_elsewhere(record.protocol, column, definition):
-                continue
+        protocol = record.protocol
+        kind = (protocol.task, protocol.mode, protocol.name)
+        if kind not in asked:
+            asked[kind] = _columns_for(protocol, definition)
+        for column in asked[kind]:
             entry, reason = _placed(record, column, definition, methods, shipped[column.key])
             if entry is None:
                 chosen.leave_out(column, record.run, reason)
@@ -186,6 +61,16 @@ def _distinct(records: Iterable[Record]) -> list[Record]:
     return found
 
 
+def _columns_for(protocol: ProtocolReference, definition: TableDefinition) -> list[ColumnDefinition]:
+    """List the columns in which a record of this protocol stands, or that say why it does not."""
+    return [
+        column
+        for column in definition.columns
+        if (protocol.task, protocol.mode) == (column.task, column.mode)
+        and not _belongs_elsewhere(protocol, column, definition)
+    ]
+
+
 def _belongs_elsewhere(
     protocol: ProtocolReference, column: ColumnDefinition, definition: TableDefinition
 ) -> bool:
@@ -193,17 +78,6 @@ def _belongs_elsewhere(
     if column.protocols is None or protocol.name in column.protocols:
         return False
     return any(protocol.name in (other.protocols or ()) for other in definition.columns)
-
-
-def most_common(entries: Sequence[Entry], value: Callable[[Entry], str]) -> str:
-    """Find the value that most finished runs have (all runs if none finished); the newest decides a tie."""
-    voters = [entry for entry in entries if entry.done] or list(entries)
-    votes: dict[str, tuple[int, datetime, str]] = {}
-    for entry in voters:
-        name = value(entry)
-        count, newest, _ = votes.get(name, (0, created_at(entry.record), ""))
-        votes[name] = (count + 1, max(newest, created_at(entry.record)), name)
-    return max(votes.values())[2]
 
 
 def _fitting(
@@ -309,12 +183,13 @@ def _agree(
         groups.setdefault(place(entry), []).append(entry)
     chosen.entries = []
     for group in groups.values():
-        common = most_common(group, value)
-        for entry in group:
-            if value(entry) == common:
+        values = [value(entry) for entry in group]
+        common = elected(group, values)
+        for entry, found in zip(group, values, strict=True):
+            if found == common:
                 chosen.entries.append(entry)
             else:
-                chosen.leave_out(entry.column, entry.record.run, reason.format(value(entry), common))
+                chosen.leave_out(entry.column, entry.record.run, reason.format(found, common))
 
 
 def _column_place(entry: Entry) -> Hashable:
@@ -335,9 +210,3 @@ def _fingerprint_of(entry: Entry) -> str:
 
 def _data_of(entry: Entry) -> str:
     return f"{entry.dataset.name} {entry.dataset.train_split} to {entry.dataset.test_split}"
-
-
-def first_line(error: str | None) -> str:
-    """Take the first line of a message."""
-    lines = (error or "").strip().splitlines()
-    return lines[0].strip() if lines else "no message"

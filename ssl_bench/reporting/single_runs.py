@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ssl_bench.records import Interval, ProtocolReference, Record
+from ssl_bench.reporting.entries import metric_name
 from ssl_bench.reporting.measured_block import measured_block
-from ssl_bench.reporting.selection import choose, metric_name
+from ssl_bench.reporting.selection import choose
 from ssl_bench.reporting.table_definition import TableDefinition
 
 Place = tuple[str, str, str]  # titles of block and row, key of the column

@@ -9,7 +9,7 @@ from ssl_bench.atomic import make_folder, write_text
 from ssl_bench.reporting.csv_table import to_csv
 from ssl_bench.reporting.html_table import to_html
 from ssl_bench.reporting.json_table import to_json
-from ssl_bench.reporting.latex import to_latex
+from ssl_bench.reporting.latex import to_latex, to_longtable
 from ssl_bench.reporting.latex_siunitx import to_siunitx
 from ssl_bench.reporting.markdown import to_markdown
 from ssl_bench.reporting.table import Table
@@ -17,6 +17,7 @@ from ssl_bench.reporting.table import Table
 WRITERS: dict[str, Callable[[Table], str]] = {
     "markdown": to_markdown,
     "latex": to_latex,
+    "longtable": to_longtable,
     "siunitx": to_siunitx,
     "csv": to_csv,
     "json": to_json,

@@ -39,13 +39,13 @@ def check_structure(text: str) -> None:
         else:
             assert opened.pop() == name
     assert opened == []
-    [types] = re.findall(r"\\begin\{tabular\}\{@\{\}(.*)@\{\}\}", text)
+    [types] = re.findall(r"\\begin\{(?:tabular|longtable)\}\{@\{\}(.*)@\{\}\}", text)
     n_columns = len(re.findall(r"p\{[\d.]+\\linewidth\}", types))
     n_columns += 2 * len(re.findall(r"S\[table-format=[+]?\d+\.\d+\]@\{\}l", types))
     rows = [line for line in text.splitlines() if line.endswith(r"\tabularnewline")]
     assert rows
     assert {columns_of(line) for line in rows} == {n_columns}
-    inside = text.split(r"\toprule\n", 1)[-1].split(r"\bottomrule", 1)[0]
+    inside = re.split(r"\\end\{(?:tabular|longtable)\}", text)[0]
     assert inside.count(r"\tabularnewline") == len(rows)
 
 

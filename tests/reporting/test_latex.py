@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssl_bench.records import Record
-from ssl_bench.reporting.latex import to_latex
+from ssl_bench.reporting.latex import to_latex, to_longtable
 from ssl_bench.reporting.latex_siunitx import to_siunitx
 from ssl_bench.reporting.latex_text import latex_cite, latex_label, latex_number, latex_text
 from ssl_bench.reporting.table import Table
@@ -22,8 +23,12 @@ Write = Callable[[Table], str]
 
 both = pytest.mark.parametrize(
     ("write", "packages"),
-    [(to_latex, ("booktabs",)), (to_siunitx, ("booktabs", "siunitx"))],
-    ids=["plain", "siunitx"],
+    [
+        (to_latex, ("booktabs",)),
+        (to_longtable, ("booktabs", "longtable")),
+        (to_siunitx, ("booktabs", "siunitx")),
+    ],
+    ids=["plain", "long", "siunitx"],
 )
 
 
@@ -34,7 +39,7 @@ def test_structure(
     table = build(golden_records)
     text = write(table)
     check_structure(text)
-    assert text.count(r"\midrule") == len(table.blocks)
+    assert text.count(r"\midrule") == len(table.blocks) + text.count(r"\endhead")
     assert text.isascii()
     assert text.splitlines()[0].count("usepackage") == len(packages)
 
@@ -53,6 +58,15 @@ def test_compiles(
 ) -> None:
     log = compiled(tmp_path, write(build(golden_records)), *packages)
     assert "Missing character" not in log
+
+
+def test_a_long_table_goes_on_over_pages_with_its_head_on_each(tmp_path: Path) -> None:
+    table = table_of("")
+    (block,) = table.blocks
+    long = replace(table, blocks=(replace(block, rows=block.rows * 40),))
+    log = compiled(tmp_path, to_longtable(long), "booktabs", "longtable")
+    assert int(re.findall(r"Output written on main.pdf \((\d+) pages", log)[0]) >= 3
+    assert "Overfull \\vbox" not in log
 
 
 @both

@@ -10,7 +10,7 @@ import pytest
 
 from ssl_bench.errors import UserError
 from ssl_bench.records import Record
-from ssl_bench.reporting.selection import family
+from ssl_bench.reporting.entries import family
 from ssl_bench.reporting.table import Table
 from ssl_bench.reporting.table_definition import TableDefinition
 from ssl_bench.reporting.writing import to_csv, to_latex, to_markdown

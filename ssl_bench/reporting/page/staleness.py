@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ssl_bench.records import ProtocolReference, Record
+from ssl_bench.reporting.entries import first_line
 from ssl_bench.reporting.page.run_facts import RunFacts
-from ssl_bench.reporting.selection import first_line
 
 FAILED = "Failed"
 UNFINISHED = "Unfinished"
