@@ -3,6 +3,7 @@
 index.html          tables, runs, curves, galleries, what is stale
 tables/NAME/        each table as Markdown, LaTeX and CSV
 files/RUN/          a run's log and pictures
+figures/            each table's numbers as bars, its rank diagram, profiles of probes: PNG, PDF, caption, numbers
 loss-RECIPE.png     loss curves of all runs of a recipe
 """
 
@@ -23,8 +24,6 @@ from ssl_bench.errors import UserError
 from ssl_bench.hashing import settings_hash
 from ssl_bench.progress import say
 from ssl_bench.recipes import load_pretrain_recipe, recipe_names
-from ssl_bench.reporting.figures import loss_curves, read_losses
-from ssl_bench.reporting.loss_figure import player_losses
 from ssl_bench.reporting.page.document import Page, page_html
 from ssl_bench.reporting.page.markup import slug
 from ssl_bench.reporting.page.run_facts import RunFacts, found_runs
@@ -34,13 +33,13 @@ from ssl_bench.reporting.table import Table
 from ssl_bench.reporting.table_definition import definition_names, find_definition
 from ssl_bench.reporting.writing import write_outputs
 from ssl_bench.runs import default_runs_folder
+from ssl_bench.stages.report_figures import report_figures
 from ssl_bench.stages.tables import shipped_protocols, table
 
 REPORT_FOLDER = Path("report")
 PAGE_FILE = "index.html"
 DEFAULT_TABLE = "context-encoders-2"
 MOST_NAMED = 3  # tables in the title
-MOST_LINES = 8  # in a figure of loss curves; more runs are drawn as their mean and range
 
 
 def report(
@@ -68,7 +67,8 @@ def report(
         raise UserError(f"no folder {source}: name the folder of your runs with --runs")
     given = [names] if isinstance(names, str) else list(names)
     found = found_runs(source)
-    tables = [table(name, runs=[source], seeds=seeds) for name in given or _tables_with_runs(found)]
+    wanted = given or _tables_with_runs(found)
+    tables = [table(name, runs=[source], seeds=seeds) for name in wanted]
     page = Page(
         title=f"Report: {', '.join(built.name for built in tables)}"
         if len(tables) <= MOST_NAMED
@@ -76,7 +76,8 @@ def report(
         tables=tables,
         runs=_on_page(found, _shipped(version), folder),
         figures=[
-            _picture(path, folder, f"Loss curves: {path.stem[5:]}") for path in _figures(source, folder)
+            _picture(drawn.path, folder, drawn.words)
+            for drawn in report_figures(wanted, tables, found, source, folder)
         ],
         command=_command(given, source, folder, seeds),
         version=version or code_version(),
@@ -160,34 +161,3 @@ def _command(given: Sequence[str], source: Path, folder: Path, seeds: int | None
     runs, out = (path.name if path.is_absolute() else str(path) for path in (source, folder))
     words = ["ssl-bench", "report", *names, "--runs", runs, "--out", out]
     return shlex.join([*words, *(["--seeds", str(seeds)] if seeds is not None else [])])
-
-
-def _figures(runs: Path, folder: Path) -> list[Path]:
-    """Draw one figure of loss curves a pretraining recipe, since losses of different methods differ in kind."""
-    curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    games: dict[str, list[Path]] = {}
-    for path in sorted(runs.glob("*/metrics.jsonl")):
-        if not (path.parent / "encoder.json").exists():
-            continue
-        run, recipe = path.parent, path.parent.name.split("-seed")[0]
-        try:
-            losses = read_losses(run)
-        except UserError as error:
-            say(f"no figure of {run.name}: {error}")
-            continue
-        if "loss" in losses:
-            curves.setdefault(recipe, {})[run.name] = losses["loss"]
-        else:
-            games.setdefault(recipe, []).append(run)
-    written = []
-    for recipe, played in sorted(games.items()):
-        if len(played) <= MOST_LINES:
-            written.append(player_losses(played, folder / f"loss-{slug(recipe)}.png"))
-    for recipe, series in sorted(curves.items()):
-        grouped = dict.fromkeys(series, recipe) if len(series) > MOST_LINES else None
-        try:
-            path = folder / f"loss-{slug(recipe)}.png"
-            written.append(loss_curves(series, path, ylabel=f"training loss, {recipe}", groups=grouped))
-        except UserError as error:
-            say(f"no figure of {recipe}: {error}")
-    return written

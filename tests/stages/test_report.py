@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 import subprocess
@@ -87,6 +88,15 @@ def test_committed_records_are_runs_too(tmp_path: Path) -> None:
     assert '<article id="run-inpainting-mini-seed0-ba62d8b8"' in text
     assert text.count('<svg viewBox="0 0 640') == 2, "the curves beside the records"
     assert "6 runs: 6 done." in text
+    caption = (folder / "figures" / "context-encoders-1-bars.txt").read_text(encoding="utf-8").strip()
+    assert html.escape(caption) in text
+    assert 'src="figures/context-encoders-1-bars.png"' in text
+
+
+def test_published_numbers_alone_make_no_figure(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    folder = report("context-encoders-2", runs=tmp_path / "runs", out=tmp_path / "page")
+    assert list((folder / "figures").iterdir()) == []
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
