@@ -1,4 +1,4 @@
-"""The verbs behind `ssl-bench data`: make, verify, get, proposals, overlap."""
+"""The verbs behind `ssl-bench data`: make, verify, get, shards, proposals, overlap."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Literal
 
 import tyro
 
-from ssl_bench.commands.options import FAILED, Device, at_least
+from ssl_bench.commands.options import FAILED, Device, Flag, at_least
+from ssl_bench.data.shard_places import as_place
+from ssl_bench.errors import UserError
 
 
 def make(
@@ -26,17 +28,17 @@ def make(
     return 0
 
 
-def verify(root: tyro.conf.Positional[Path]) -> int:
-    """Check a VOC, or a folder or zip of photos: missing, unreadable, inconsistent files; status 1 if any.
+def verify(root: tyro.conf.Positional[str]) -> int:
+    """Check a VOC, or photos: missing, unreadable, inconsistent files; status 1 if any.
 
     Args:
-        root: The folder or zip.
+        root: The folder or zip, tar shards ("train-{000000..000146}.tar"), or a URL of such.
     """
     from ssl_bench.data.verify import verify as check
     from ssl_bench.progress import counted
 
     with counted(f"verifying {root}", unit="files") as tell:
-        found = check(root, progress=tell)
+        found = check(as_place(root), progress=tell)
     print("\n".join(found.lines()))
     return 0 if found.ok else FAILED
 
@@ -62,6 +64,39 @@ def get(
             name, data, mirrors=mirror or None, progress=lambda done, total: tell(done >> 20, total >> 20)
         )
     print(root)
+    return 0
+
+
+def shards(
+    photos: tyro.conf.Positional[str],
+    *,
+    out: Path,
+    samples_per_shard: int = 1000,
+    labels: Flag = False,
+    split: str | None = None,
+) -> int:
+    """Pack photos into tar shards, the layout for sets that are too many files or too large for one disk.
+
+    The same photos give the same bytes. The shards serve wherever --data takes photos, by path or URL.
+
+    Args:
+        photos: A folder or zip of photos, class folders, or shards to be packed anew.
+        out: Folder to make, which must not be there yet.
+        samples_per_shard: Photos in each shard; some hundred megabytes in each are handy.
+        labels: Keep the class of each photo, for supervised recipes.
+        split: The split of class folders that have some, with --labels.
+    """
+    from ssl_bench.data.shard_writing import write_shards
+    from ssl_bench.progress import counted
+    from ssl_bench.stages.datasets import labelled_photos, opened
+
+    at_least("--samples-per-shard", samples_per_shard)
+    if split is not None and not labels:
+        raise UserError("--split is for class folders: give --labels, too, or name the split's own folder")
+    found, classes = labelled_photos(photos, split) if labels else (opened(as_place(photos)), None)
+    with counted(f"packing {found.name}") as tell:
+        written = write_shards(found, out, samples_per_shard=samples_per_shard, labels=classes, progress=tell)
+    print(f"{out}: {len(found)} photos in {len(written)} shards")
     return 0
 
 

@@ -53,15 +53,24 @@ class Photos(Protocol):
         ...
 
 
-def open_photos(root: Path) -> Photos:
-    """Find the pictures of a folder (with its subfolders) or of a zip.
+def open_photos(root: Path | str, progress: Progress | None = None) -> Photos:
+    """Find the pictures of a folder (with its subfolders), of a zip, or of tar shards (see `shard_places`).
 
     Hidden files and the __MACOSX folder that some systems add to a zip are left out.
 
+    Args:
+        progress: Called with the number of shards that are indexed and their total.
+
     Raises:
-        UserError: Nothing there, no picture in it, not a zip, encrypted, or a VOC devkit, whose masks are
-            no photos (see `voc_photos`).
+        UserError: Nothing there, no picture in it, not a zip, encrypted, a VOC devkit, whose masks are
+            no photos (see `voc_photos`), or as `open_shards`.
     """
+    from ssl_bench.data.shards import find_shards_alone, open_shards  # here, as these know what a picture is
+
+    shards = find_shards_alone(root)
+    if shards is not None:
+        return open_shards(shards, progress=progress)
+    root = Path(root)
     if not root.exists():
         raise UserError(f"{root}: there is no such folder or zip of photos.")
     photos: Photos

@@ -11,6 +11,9 @@ from pathlib import Path
 from ssl_bench.data.decode import read_rgb
 from ssl_bench.data.manifest import Progress, load_or_make, zip_fingerprint
 from ssl_bench.data.photos import FolderPhotos, Photos, ZipPhotos, open_photos
+from ssl_bench.data.remote_files import shown_url
+from ssl_bench.data.shard_places import Place, as_place
+from ssl_bench.data.shards import ShardPhotos, open_shards
 from ssl_bench.data.verify_report import Section, VerifyReport
 from ssl_bench.data.verify_threads import in_threads, part_of
 from ssl_bench.data.verify_voc import check_voc
@@ -20,8 +23,8 @@ from ssl_bench.errors import BrokenImage, UserError
 __all__ = ["VerifyReport", "verify"]
 
 
-def verify(root: Path, *, progress: Progress | None = None) -> VerifyReport:
-    """Check all VOC years under a folder, or the pictures of a folder or zip.
+def verify(root: Place, *, progress: Progress | None = None) -> VerifyReport:
+    """Check all VOC years under a folder, or the pictures of a folder, a zip or tar shards.
 
     Args:
         root: As for `find_devkits` or `open_photos`. progress: Called with the number of files read so far
@@ -30,7 +33,8 @@ def verify(root: Path, *, progress: Progress | None = None) -> VerifyReport:
     Raises:
         UserError: There is nothing that could be checked.
     """
-    devkits = _devkits(root)
+    root = as_place(root)
+    devkits = _devkits(root) if isinstance(root, Path) else []
     if devkits:
         return VerifyReport(tuple(check_voc(devkit, progress) for devkit in devkits))
     return VerifyReport((_verify_photos(root, open_photos(root), progress),))
@@ -43,8 +47,8 @@ def _devkits(root: Path) -> list[VocDevkit]:
         return []
 
 
-def _verify_photos(root: Path, photos: Photos, progress: Progress | None) -> Section:
-    section = Section(photos.name, root, checked=f"{len(photos)} pictures")
+def _verify_photos(root: Place, photos: Photos, progress: Progress | None) -> Section:
+    section = Section(photos.name, shown_url(str(root)), checked=f"{len(photos)} pictures")
     total = 2 * len(photos)
 
     def check(index: int) -> str | None:
@@ -65,4 +69,6 @@ def _verify_photos(root: Path, photos: Photos, progress: Progress | None) -> Sec
         section.fingerprint = zip_fingerprint(
             photos.path, photos.names, photos.read, rehash=True, progress=hashing
         )
+    elif isinstance(photos, ShardPhotos):
+        section.fingerprint = open_shards(photos.shards, again=True, progress=hashing).fingerprint()
     return section

@@ -18,10 +18,10 @@ class Problem:
 
 @dataclass
 class Section:
-    """The result for one VOC year, folder or zip."""
+    """The result for one VOC year, folder, zip or set of shards."""
 
     name: str
-    place: Path
+    place: Path | str
     checked: str = ""
     fingerprint: str | None = None
     problems: dict[str, Problem] = field(default_factory=dict)

@@ -1,13 +1,15 @@
 """Which sample comes when: an endless shuffled order that can start anywhere.
 
-Position p of the stream is sample `permutation(seed, p // n)[p % n]`, so that a run that goes on at step s
+Position p of the stream is sample `order(seed, p // n)[p % n]`, where the order of an epoch is a permutation of the
+set, or for one in shards what `ssl_bench.engine.shard_order` makes of them, so that a run that goes on at step s
 sees what it would have seen, and every draw of a sample carries its position, from which its augmentation
 is seeded. Neither depends on workers or processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -16,6 +18,12 @@ from torch.utils.data import Sampler
 ORDER_STREAM, SAMPLE_STREAM, STEP_STREAM, TEST_STREAM = range(4)
 
 Key = tuple[int, int]  # (sample index, draw)
+
+
+class Order(Protocol):
+    """The samples of one epoch by their place in it."""
+
+    def __getitem__(self, place: int, /) -> int | np.integer: ...
 
 
 def generator(seed: int, stream: int, *place: int) -> np.random.Generator:
@@ -47,9 +55,12 @@ class EndlessBatches(Sampler[list[Key]]):
         steps: int,
         rank: int = 0,
         processes: int = 1,
+        order: Callable[[int, int], Order] | None = None,
     ) -> None:
+        """Set up; `order` gives that of an epoch from the seed and the epoch's number, by default a permutation."""
         assert n > 0
         self.n, self.batch_size, self.seed = n, batch_size, seed
+        self.order = order or self._permutation
         self.first_step, self.steps = first_step, steps
         self.rank, self.processes = rank, processes
 
@@ -57,7 +68,8 @@ class EndlessBatches(Sampler[list[Key]]):
         return max(0, self.steps - self.first_step)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        epoch, order = -1, np.empty(0, np.int64)
+        epoch = -1
+        order: Order = np.empty(0, np.int64)
         share = slice(
             self.rank * self.batch_size // self.processes, (self.rank + 1) * self.batch_size // self.processes
         )
@@ -66,6 +78,9 @@ class EndlessBatches(Sampler[list[Key]]):
             for draw in range(step * self.batch_size, (step + 1) * self.batch_size):
                 if draw // self.n != epoch:
                     epoch = draw // self.n
-                    order = generator(self.seed, ORDER_STREAM, epoch).permutation(self.n)
+                    order = self.order(self.seed, epoch)
                 keys.append((int(order[draw % self.n]), draw))
             yield keys[share]
+
+    def _permutation(self, seed: int, epoch: int) -> np.ndarray:
+        return generator(seed, ORDER_STREAM, epoch).permutation(self.n)

@@ -33,8 +33,8 @@ from ssl_bench.features.cards import (
     read_progress,
 )
 from ssl_bench.features.keys import FeatureKey
-from ssl_bench.features.locks import Lock, locked, try_lock
 from ssl_bench.features.writing import FeatureWriter, bytes_needed, no_room
+from ssl_bench.locks import Lock, locked, try_lock
 from ssl_bench.progress import progress, say, say_once
 
 # Files whose checksum this process has found right: place, inode, size and time of the last change.

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_bench.data.class_folders import open_class_folders
+from ssl_bench.data.class_folders import ClassFolders, open_class_folders
 from ssl_bench.data.manifest import voc_fingerprint
 from ssl_bench.data.minivoc import GENERATOR_VERSION, make_minivoc
 from ssl_bench.data.photos import Photos, open_photos, voc_photos
+from ssl_bench.data.remote_files import shown_url
+from ssl_bench.data.shard_places import Place, as_place
+from ssl_bench.data.shards import ShardPhotos, find_shards_alone
 from ssl_bench.data.voc import VocDevkit, find_devkits
 from ssl_bench.data.voc_classes import VOC_CLASSES
 from ssl_bench.data.voc_official import dataset_name
@@ -72,11 +75,11 @@ def _only_devkit(root: Path, found: dict[str, VocDevkit]) -> VocDevkit:
     return next(iter(found.values()))
 
 
-def pretraining_data(recipe: PretrainRecipe, root: Path | None) -> PretrainingData:
+def pretraining_data(recipe: PretrainRecipe, root: Place | None) -> PretrainingData:
     """Open what `recipe` learns from.
 
     Args:
-        root: A folder or zip of photos, class folders, or a VOC; None for MiniVOC.
+        root: A folder or zip of photos, tar shards or the URL of such, class folders, or a VOC; None for MiniVOC.
 
     Raises:
         UserError: Nothing usable is there.
@@ -88,12 +91,12 @@ def pretraining_data(recipe: PretrainRecipe, root: Path | None) -> PretrainingDa
         )
         found = {MINIVOC: minivoc()}
     else:
-        found = _devkits(root) if root.is_dir() else {}
+        found = _devkits(root) if isinstance(root, Path) and root.is_dir() else {}
     if recipe.images == "labelled":
         return _labelled(root, found)
     if found:
         assert root is not None or MINIVOC in found
-        devkit = _only_devkit(root or Path(), found)
+        devkit = _only_devkit(Path(root or ""), found)
         name = dataset_name(devkit)
         split = "unlabelled" if name == MINIVOC else "trainval"
         return PretrainingData(
@@ -103,7 +106,7 @@ def pretraining_data(recipe: PretrainRecipe, root: Path | None) -> PretrainingDa
             synthetic=name == MINIVOC,
         )
     assert root is not None
-    photos = open_photos(root)
+    photos = opened(root)
     return PretrainingData(
         name=photos.name,
         fingerprint=_fingerprint(photos),
@@ -112,9 +115,19 @@ def pretraining_data(recipe: PretrainRecipe, root: Path | None) -> PretrainingDa
     )
 
 
-def _labelled(root: Path | None, found: dict[str, VocDevkit]) -> PretrainingData:
+def opened(place: Place) -> Photos:
+    """Open photos, saying so while shards are indexed.
+
+    Raises:
+        UserError: As `open_photos`.
+    """
+    with counted(f"indexing {shown_url(str(place))}", unit="shards") as tell:
+        return open_photos(as_place(place), progress=tell)
+
+
+def _labelled(root: Place | None, found: dict[str, VocDevkit]) -> PretrainingData:
     if found:
-        devkit = _only_devkit(root or Path(), found)
+        devkit = _only_devkit(Path(root or ""), found)
         return PretrainingData(
             name=f"{dataset_name(devkit)} trainval",
             fingerprint=fingerprint_of(devkit),
@@ -124,15 +137,38 @@ def _labelled(root: Path | None, found: dict[str, VocDevkit]) -> PretrainingData
             classes=len(VOC_CLASSES),
         )
     assert root is not None
-    folders = open_class_folders(root, "train")
+    photos, labels = labelled_photos(root, "train")
     return PretrainingData(
-        name=folders.name,
-        fingerprint=_fingerprint(folders),
-        photos=folders,
+        name=photos.name,
+        fingerprint=_fingerprint(photos),
+        photos=photos,
         synthetic=False,
-        labels=folders.labels,
-        classes=len(folders.classes),
+        labels=labels,
+        classes=len(photos.classes) if isinstance(photos, ClassFolders) else int(labels.max()) + 1,
     )
+
+
+def labelled_photos(place: Place, split: str | None) -> tuple[Photos, np.ndarray]:
+    """Open class folders or labelled shards; return the photos and the class of each, int64 (N,).
+
+    Args:
+        split: Of class folders that have splits; shards have none.
+
+    Raises:
+        UserError: As `open_class_folders`, or samples in shards have no class, or all the same.
+    """
+    place = as_place(place)
+    if find_shards_alone(place) is None:
+        folders = open_class_folders(Path(place), split)
+        return folders, folders.labels
+    photos = opened(place)
+    assert isinstance(photos, ShardPhotos)
+    labels = photos.labels()
+    if labels.max() == labels.min():
+        raise UserError(
+            f"{shown_url(str(place))}: all its samples are of class {labels[0]}; at least two are needed"
+        )
+    return photos, labels
 
 
 def _fingerprint(photos: Photos) -> str:

@@ -22,7 +22,7 @@ from tests.docs.pages import DOCS, Command, agrees, blocks, changed, commands
 PAGES = sorted(DOCS.glob("*.md"))
 RESULTS = REPOSITORY / "results/README.md"
 # Pages whose commands are run, in a folder of their own; those in CHECKOUT in a copy of the code.
-GUIDES = ("quickstart", "adding-an-encoder", "adding-a-table", "python-api")
+GUIDES = ("quickstart", "adding-an-encoder", "adding-a-table", "python-api", "large-sets")
 CHECKOUT = ("adding-a-pretext", "adding-a-task")
 COPIED = ("ssl_bench", "pretrain", "transfer", "results", "tests", "pyproject.toml")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "measured", "golden")

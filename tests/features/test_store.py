@@ -23,8 +23,8 @@ from ssl_bench.encoders.contract import weights_hash
 from ssl_bench.errors import UserError
 from ssl_bench.features import cards, store, writing
 from ssl_bench.features.keys import FeatureKey, feature_keys
-from ssl_bench.features.locks import try_lock
 from ssl_bench.features.store import FeatureStore
+from ssl_bench.locks import try_lock
 from tests.features.tiny import TAPS, contents, drawn_images, extracted, settings, tiny_encoder
 
 Capture = pytest.CaptureFixture[str]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ssl_bench.errors import UserError
-from ssl_bench.features.locks import try_lock
 from ssl_bench.features.store import FeatureStore
+from ssl_bench.locks import try_lock
 from ssl_bench.stages.feature_listing import feature_lines, pruned, size_in_bytes
 from tests.features.tiny import TAPS, drawn_images, extracted, tiny_encoder
 from tests.tiny_run import call
@@ -114,7 +114,7 @@ def test_until_under_a_size_those_not_used_for_longest_go_first(root: Path) -> N
 def test_what_a_process_writes_is_left_alone(root: Path) -> None:
     folder = folders_of(root, seed=0)[0]
     code = (
-        "import sys; from pathlib import Path; from ssl_bench.features.locks import try_lock\n"
+        "import sys; from pathlib import Path; from ssl_bench.locks import try_lock\n"
         f"lock = try_lock(Path({str(root / 'locks' / folder.name)!r} + '.lock'))\n"
         "print('held' if lock else 'not held', flush=True); sys.stdin.read()"
     )

@@ -1,4 +1,4 @@
-"""Locks between processes that ask for the same features: one writes, the others wait and then read.
+"""Locks between processes that ask for the same files: one writes, the others wait and then read.
 
 A lock is a record lock of the kernel on a small file. It vanishes with its process however that ends, and is not
 inherited by forked workers, which `flock` would be.
@@ -23,6 +23,8 @@ POLL_S = 0.2
 # a file that this process holds must not be opened again. A forked child does not hold what its parent does.
 _HELD: dict[Path, int] = {}
 _GUARD = threading.Lock()
+# A child that is forked while another thread is in here could never enter.
+os.register_at_fork(before=_GUARD.acquire, after_in_parent=_GUARD.release, after_in_child=_GUARD.release)
 
 
 class Lock:
