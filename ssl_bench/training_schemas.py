@@ -161,11 +161,16 @@ class ResizeSettings(Settings):
 
 
 class InputSettings(Settings):
-    """Random square crops of `size` pixels, mirrored with probability one half if `flip`."""
+    """Random square crops of `size` pixels, mirrored with probability one half if `flip`.
+
+    `decode` says how far a JPEG may be made smaller while it is decoded: by what the smallest crop of the recipe
+    allows (`recipe`: short sides alone, other crops are decoded whole), or by what the crop that was drawn allows.
+    """
 
     size: Annotated[int, Field(ge=48, le=1024)]  # CaffeNet leaves one cell of 48 pixels
     resize: ResizeSettings
     flip: bool
+    decode: Literal["recipe", "crop"] = Field(default="recipe", json_schema_extra=introduced_as("recipe"))
 
 
 class OptimizerSettings(Settings):

@@ -11,7 +11,7 @@ counts.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,8 +30,13 @@ MAX_PIXELS = 89_478_485
 # What shows behind transparent pixels: the white of the page that such pictures are made for.
 BEHIND_TRANSPARENT = (255, 255, 255, 255)
 
+# From a picture's stored width and height to 1, 2, 4 or 8: by how much it may be made smaller while it is decoded.
+ChooseScale = Callable[[int, int], int]
 
-def read_rgb(source: Path | bytes, *, name: str, draft: int | None = None) -> Image.Image:
+
+def read_rgb(
+    source: Path | bytes, *, name: str, draft: int | None = None, scale: ChooseScale | None = None
+) -> Image.Image:
     """Decode one picture to 8-bit RGB, fully loaded.
 
     Grey is repeated over the channels, 16-bit grey is divided by 257 (0..65535 to 0..255), CMYK is converted
@@ -42,14 +47,21 @@ def read_rgb(source: Path | bytes, *, name: str, draft: int | None = None) -> Im
         name: What the error calls the picture.
         draft: Where given, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size (much faster) as long as its
             short side keeps at least so many pixels.
+        scale: Instead of `draft`, asked once when the header is read. Other formats than JPEG stay as they are; sides
+            are rounded up.
 
     Raises:
         BrokenImage: The file is missing, empty, truncated, corrupt, no picture, or above `MAX_PIXELS`.
     """
-    assert draft is None or draft >= 1, draft
+    assert draft is None or (draft >= 1 and scale is None), draft
     with _opened(source, name) as image:
         if draft is not None:
             image.draft(None, (draft, draft))  # reads only the scale: keeps both sides >= draft if they were
+        elif scale is not None:
+            divisor = scale(*image.size)
+            assert divisor in (1, 2, 4, 8), divisor
+            assert min(image.size) >= divisor, image.size
+            image.draft(None, (image.width // divisor, image.height // divisor))
         image.load()
         return _to_rgb(image)
 
@@ -68,13 +80,17 @@ def read_indices(source: Path | bytes, *, name: str) -> np.ndarray:
         return np.array(image, dtype=np.uint8)
 
 
-def image_size(source: Path | bytes, *, name: str) -> tuple[int, int]:
-    """Width and height in stored pixels, read from the header alone (the pixels may still be broken).
+def image_size(source: Path | bytes, *, name: str, draft: int | None = None) -> tuple[int, int]:
+    """Width and height in stored pixels, or as `read_rgb` would decode them with `draft`, from the header alone.
+
+    The pixels may still be broken.
 
     Raises:
         BrokenImage: No header of a known picture format, or above `MAX_PIXELS`.
     """
     with _opened(source, name) as image:
+        if draft is not None:
+            image.draft(None, (draft, draft))
         return image.size
 
 

@@ -7,13 +7,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ssl_bench.engine.sampling import SAMPLE_STREAM, TEST_STREAM, EndlessBatches, Key, generator
+from ssl_bench.engine.shard_order import order_of
 from ssl_bench.environment import give_back_freed_memory
 from ssl_bench.errors import BrokenImage, UserError
 
@@ -24,6 +26,10 @@ ERROR = "error"
 GIVE_BACK_EVERY = 10  # batches
 # Beyond this many neighbours in a row a set is not a set with some broken photos.
 MOST_BROKEN_IN_A_ROW = 100
+# Worker processes by default: beside a network on the CPU, and at all.
+MOST_BESIDE_CPU, MOST_WORKERS = 8, 32
+# Batches that wait in line altogether, where each of a few workers has four; each of many has two.
+IN_LINE = 8
 
 
 class Samples(Protocol):
@@ -80,7 +86,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         values = [sample[name] for sample in samples]
         first = values[0]
         if isinstance(first, np.ndarray) and all(value.shape == first.shape for value in values):
-            batch[name] = torch.from_numpy(np.stack(values))
+            batch[name] = default_collate(values)  # as np.stack; in a worker straight into shared memory
         elif isinstance(first, (int, np.integer)):
             batch[name] = torch.tensor(values)
         else:
@@ -119,10 +125,18 @@ def parts_of(batch: Batch, count: int) -> list[Batch]:
     return [{name: value[end - size // count : end] for name, value in batch.items()} for end in ends]
 
 
-def default_workers() -> int:
-    """Choose how many processes decode: one of every two cores, as the network needs the others."""
+def default_workers(device: torch.device | None = None) -> int:
+    """Choose how many processes decode for this one, of the cores that are its share on this machine.
+
+    On the CPU one of every two, at most 8: the network computes on all of them, and decoding takes a few percent of its
+    time. For an accelerator all but the one that feeds it: there decoding is what limits.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(8, cores // 2))
+    fellows = os.environ.get("LOCAL_WORLD_SIZE", "1")  # processes on this machine, as torchrun tells
+    share = cores // int(fellows) if fellows.isdigit() and int(fellows) else cores
+    if device is None or device.type == "cpu":
+        return max(1, min(MOST_BESIDE_CPU, share // 2))
+    return max(1, min(MOST_WORKERS, share - 1))
 
 
 def _loader(dataset: Dataset[Sample], batches: Iterable[list[Key]], workers: int, pin: bool) -> _Batches:
@@ -134,7 +148,7 @@ def _loader(dataset: Dataset[Sample], batches: Iterable[list[Key]], workers: int
         collate_fn=collate,
         num_workers=workers,
         multiprocessing_context=context,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=min(4, max(2, IN_LINE // workers)) if workers else None,
         worker_init_fn=_quiet_worker if workers else None,
         pin_memory=pin,
     )
@@ -182,19 +196,39 @@ def training_batches(
             steps=steps,
             rank=rank,
             processes=processes,
+            order=order_of(samples),
         )
         return _loader(_Keyed(samples, seed, SAMPLE_STREAM), keys, workers, pin)
 
     return batches_from
 
 
+@dataclass(frozen=True)
+class _InOrder:
+    """The keys of every n-th batch of a set in its order, made one batch at a time."""
+
+    n: int
+    batch_size: int
+    rank: int
+    processes: int
+
+    def __len__(self) -> int:
+        return len(self._starts())
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for start in self._starts():
+            yield [(index, index) for index in range(start, min(start + self.batch_size, self.n))]
+
+    def _starts(self) -> range:
+        return range(self.rank * self.batch_size, self.n, self.processes * self.batch_size)
+
+
 def evaluation_batches(
     samples: Samples, *, batch_size: int, seed: int, workers: int, rank: int = 0, processes: int = 1
 ) -> Iterable[Batch]:
     """Give every sample once, in order; each process takes every n-th batch, none is padded."""
-    keys = [(index, index) for index in range(len(samples))]
-    batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
-    loaded = _loader(_Keyed(samples, seed, TEST_STREAM), batches[rank::processes], workers, False)
+    batches = _InOrder(len(samples), batch_size, rank, processes)
+    loaded = _loader(_Keyed(samples, seed, TEST_STREAM), batches, workers, False)
     for number, batch in enumerate(loaded, start=1):
         yield batch
         if number % GIVE_BACK_EVERY == 0:

@@ -118,16 +118,19 @@ def random_region(
     A shape that would exceed the fraction is left out; pasting ends when half of the fraction is reached, or
     after `MOST_REGIONS` tries if something is removed by then. Later shapes are smaller, so one fits.
     """
-    removed = np.zeros((size, size), np.uint8)
-    allowed = settings.fraction * size * size
+    removed = np.zeros((size, size), bool)
+    allowed, gone = settings.fraction * size * size, 0
     tries = 0
-    while removed.sum() < allowed / 2 and (tries < MOST_REGIONS or not removed.any()):
+    while gone < allowed / 2 and (tries < MOST_REGIONS or not gone):
         side = size * rng.uniform(*REGION_SIDES) * 0.9 ** max(0, tries - MOST_REGIONS)
-        pasted = removed | _deformed(draw_shape(rng), size, side, rng)
-        if pasted.sum() <= allowed:
-            removed = pasted
+        shape = _deformed(draw_shape(rng), size, side, rng)
+        covered = removed[: shape.shape[0], : shape.shape[1]]
+        more = int(np.count_nonzero(shape & ~covered))
+        if gone + more <= allowed:
+            covered |= shape
+            gone += more
         tries += 1
-    return _only_removed_counts(removed)
+    return _only_removed_counts(removed.view(np.uint8))
 
 
 def random_noise(size: int, settings: MaskSettings, rng: np.random.Generator) -> Removal:
@@ -174,7 +177,11 @@ def _only_removed_counts(removed: np.ndarray) -> Removal:
 
 
 def _deformed(shape: Shape, size: int, side: float, rng: np.random.Generator) -> np.ndarray:
-    """Rotate, stretch, shear, perhaps mirror a shape and put it anywhere; its centre stays in the image."""
+    """Rotate, stretch, shear, perhaps mirror a shape and put it anywhere; its centre stays in the image.
+
+    Returns:
+        Where it lies, bool (H, W): the rows and columns of the image up to the shape's last ones.
+    """
     angle, shear = rng.uniform(0, 2 * math.pi), rng.uniform(-0.3, 0.3)
     stretch = np.exp(rng.uniform(-0.35, 0.35))
     mirror = -1.0 if rng.random() < 0.5 else 1.0
@@ -185,8 +192,11 @@ def _deformed(shape: Shape, size: int, side: float, rng: np.random.Generator) ->
     offset = np.array([shape.width, shape.height]) / 2 - backward @ centre
     (a, b), (d, e) = backward
     matrix = (a, b, float(offset[0]), d, e, float(offset[1]))
-    pasted = shape.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-    return (np.asarray(pasted) > 127).astype(np.uint8)
+    # No part of the shape lies further from its centre than its corners do, plus one pixel for rounding.
+    reach = np.abs(forward) @ (np.array([shape.width, shape.height]) / 2) + 1
+    right, bottom = (min(size, int(end)) for end in np.ceil(centre + reach))
+    pasted = shape.transform((right, bottom), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    return np.asarray(pasted) > 127
 
 
 def drawn_shape(rng: np.random.Generator) -> Shape:

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ssl_bench.data.augment import least_short_side, random_crop
-from ssl_bench.data.decode import read_rgb
+from ssl_bench.data.augment import read_crops
 from ssl_bench.data.image_sets import ImageSet
 from ssl_bench.data.voc_classes import VOC_CLASSES
 from ssl_bench.encoders.contract import Encoder
@@ -67,8 +66,7 @@ class ClassificationSamples:
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Make `image` uint8 (3, S, S), or (crops, 3, S, S) for several, and `label` int8 (20,)."""
         path = self.devkit.image_path(self.ids[index])
-        image = read_rgb(path, name=str(path), draft=least_short_side(self.settings.input))
-        crops = [random_crop(image, self.settings.input, rng) for _ in range(self.crops)]
+        crops = read_crops(path, self.settings.input, rng, name=str(path), count=self.crops)
         return {"image": crops[0] if self.crops == 1 else np.stack(crops), "label": self.labels[index]}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ssl_bench.data.augment import least_short_side, random_crop
+from ssl_bench.data.augment import read_crops
 from ssl_bench.data.class_folder_set import OneClassAnImage
 from ssl_bench.data.decode import read_rgb
 from ssl_bench.data.image_sets import ImageSet
@@ -55,8 +55,7 @@ class LinearSamples:
         source, name = self._source(int(self.places[index]))
         settings = self.settings.input
         if self.training:
-            image = read_rgb(source, name=name, draft=least_short_side(settings))
-            pixels = random_crop(image, settings, rng)
+            pixels = read_crops(source, settings, rng, name=name)[0]
         else:
             image = read_rgb(source, name=name, draft=self.settings.test_short_side)
             pixels = centre_crop(image, self.settings.test_short_side, settings.size)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from ssl_bench.engine.loading import collate, evaluation_batches, training_batches
+from ssl_bench.engine.loading import collate, default_workers, evaluation_batches, training_batches
+from ssl_bench.engine.sampling import SAMPLE_STREAM, generator
 from ssl_bench.errors import BrokenImage, UserError
 
 
@@ -116,3 +118,43 @@ def test_evaluation_gives_freed_memory_back_now_and_then(monkeypatch: pytest.Mon
     for _ in evaluation_batches(Numbers(25), batch_size=1, seed=0, workers=0):
         seen += 1
     assert given == [10, 20]
+
+
+@pytest.mark.parametrize(
+    ("cores", "here", "beside_cpu", "for_gpu"),
+    [(1, 1, 1, 1), (2, 1, 1, 1), (2, 2, 1, 1), (16, 1, 8, 15), (16, 4, 2, 3), (64, 1, 8, 32), (64, 8, 4, 7)],
+)
+def test_workers_fill_this_processs_share_of_the_cores(
+    cores: int, here: int, beside_cpu: int, for_gpu: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(here))
+    assert default_workers() == default_workers(torch.device("cpu")) == beside_cpu
+    assert default_workers(torch.device("cuda")) == for_gpu
+
+
+@pytest.mark.parametrize("said", ["", "many", "0"])
+def test_a_count_of_processes_that_is_none_counts_as_one(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", said)
+    assert default_workers() == 8
+
+
+def test_stacked_arrays_keep_their_kind_in_and_out_of_a_worker() -> None:
+    class Kinds:
+        skip_broken = True
+
+        def __len__(self) -> int:
+            return 4
+
+        def sample(self, index: int, rng: np.random.Generator) -> dict:
+            drawn = rng.integers(0, 255, (2, 3))
+            return {str(kind): drawn.astype(kind) for kind in ("uint8", "int8", "int64", "float32", "bool")}
+
+    for workers in (0, 1):
+        batches = training_batches(Kinds(), batch_size=4, steps=1, seed=0, workers=workers)
+        (batch,) = batches(0)
+        for kind in ("uint8", "int8", "int64", "float32", "bool"):
+            one_by_one = [Kinds().sample(0, generator(0, SAMPLE_STREAM, draw))[kind] for draw in range(4)]
+            assert str(batch[kind].dtype) == f"torch.{kind}"
+            assert np.array_equal(batch[kind].numpy(), np.stack(one_by_one))
