@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 
 import tyro
 
 from ssl_bench import __version__
-from ssl_bench.commands import collecting, computing, data, features, plotting, probing, scoring, showing
-from ssl_bench.commands.options import RESUMABLE, USER_ERROR
+from ssl_bench.commands import (
+    collecting,
+    computing,
+    data,
+    features,
+    planning,
+    plotting,
+    probing,
+    scoring,
+    showing,
+)
+from ssl_bench.commands.options import INTERRUPTED, RESUMABLE, USER_ERROR
 from ssl_bench.errors import UserError, unknown
+from ssl_bench.launching import follow_slurm, is_alone, is_main
+from ssl_bench.signals import Stopped, stopped_by_signals
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "pretrain": computing.pretrain,
@@ -19,6 +33,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "probe": probing.probe,
     "inpaint": computing.inpaint,
     "rescale": computing.rescale,
+    "plan": planning.plan,
     "table": showing.table,
     "run": computing.run,
     "demo": computing.demo,
@@ -37,6 +52,7 @@ DATA_COMMANDS: dict[str, Callable[..., int]] = {
     "make": data.make,
     "verify": data.verify,
     "get": data.get,
+    "shards": data.shards,
     "proposals": data.proposals,
     "overlap": data.overlap,
 }
@@ -55,9 +71,11 @@ PLOT_COMMANDS: dict[str, Callable[..., int]] = {
 # Words that stand before a verb of their own.
 GROUPS = {"data": DATA_COMMANDS, "features": FEATURES_COMMANDS, "plot": PLOT_COMMANDS}
 GO_ON = ("pretrain", "transfer", "probe", "run", "demo")
-VALUELESS = ("--dry-run", "--allow-untrained", "--help", "-h")
+TOGETHER = ("pretrain", "transfer", "probe")  # several processes make one run of them
+WORDS_ANYWHERE = ("pretrain", "transfer", "plan", "losses")  # recipe and settings may stand among the options
+VALUELESS = ("--dry-run", "--calibrate", "--json", "--allow-untrained", "--help", "-h")
 GROUP_HELP = {
-    "data": "ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals | overlap A B",
+    "data": "ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | shards PHOTOS | proposals | overlap A B",
     "features": "ssl-bench features prune [--older-than DAYS] [--encoder HASH] [--until-under SIZE] [--all]",
     "plot": "ssl-bench plot bars TABLE | ranks TABLE | profile RUNS | low-shot RUNS | losses RUN ... | "
     "transfer-vs-loss RUNS | filters ENCODER | retrieval ENCODER | overlays RUN",
@@ -67,6 +85,7 @@ OVERVIEW = """ssl-bench {version}: from self-supervised pretraining to the compa
 
   ssl-bench demo                        everything once on embedded synthetic data, in minutes
   ssl-bench pretrain [RECIPE]           learn an encoder without labels
+  ssl-bench plan RECIPE [--gpus N]      what that costs: time, disk, memory, energy, and where each figure is from
   ssl-bench transfer --task voc-cls     judge an encoder (voc-cls, voc-det, voc-seg)
   ssl-bench probe ENCODER               every protocol of frozen features at once: SVM, low-shot, kNN, logistic
   ssl-bench inpaint --images FOLDER     complete pictures with a trained inpainting run
@@ -80,7 +99,7 @@ OVERVIEW = """ssl-bench {version}: from self-supervised pretraining to the compa
   ssl-bench inspect ENCODER [--health]                   what a checkpoint is, and whether all of it is there
   ssl-bench export ENCODER FOLDER --to timm|torchvision|detectron2|hf|safetensors
   ssl-bench rescale ENCODER FOLDER --data PHOTOS
-  ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | proposals | overlap A B
+  ssl-bench data make minivoc | verify ROOT | get voc2007|voc2012 | shards PHOTOS | proposals | overlap A B
   ssl-bench features prune
   ssl-bench plot bars|ranks TABLE | profile|low-shot|losses|transfer-vs-loss RUNS
   ssl-bench plot filters|retrieval ENCODER | overlays RUN
@@ -93,18 +112,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = _dispatch(given)
+        with stopped_by_signals():
+            status = _dispatch(given)
         sys.stdout.flush()  # here, and not at the interpreter's end, a reader that went away can be caught
         return status
     except UserError as error:
         print(f"ssl-bench: {error}", file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
-        goes_on = (
-            ". What is finished is kept; the same command goes on from there" if given[0] in GO_ON else ""
-        )
-        print(f"ssl-bench: stopped{goes_on}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        by = f" by {stop}" if isinstance(stop, Stopped) else ""
+        resumable = given[0] in GO_ON
+        goes_on = ". What is finished is kept; the same command goes on from there" if resumable else ""
+        print(f"ssl-bench: stopped{by}{goes_on}", file=sys.stderr)
+        return RESUMABLE if by and resumable else INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`| head`): not an error of ours, and nothing more to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -134,12 +154,22 @@ def _dispatch(given: list[str]) -> int:
     verb, rest = given[0], given[1:]
     if verb not in commands:
         raise unknown(kind, verb, known)
-    return tyro.cli(
-        commands[verb],
-        prog=f"{prog} {verb}",
-        args=_words_first(rest) if verb in ("pretrain", "transfer", "losses") else rest,
-        description=(commands[verb].__doc__ or "").split("Args:")[0],
-    )
+    if prog == "ssl-bench" and verb in TOGETHER:
+        follow_slurm()
+    with nullcontext() if is_main() else _unheard():
+        return tyro.cli(
+            commands[verb],
+            prog=f"{prog} {verb}",
+            args=_words_first(rest) if verb in WORDS_ANYWHERE else rest,
+            description=(commands[verb].__doc__ or "").split("Args:")[0],
+        )
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Let results be printed by the main process alone."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        yield
 
 
 def _words_first(given: Sequence[str]) -> list[str]:
@@ -167,6 +197,9 @@ def entry() -> None:
     otherwise: a spinning thread keeps the loader's workers from the core. It must be said before torch loads.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not is_alone():
+        # That a fellow has gone is said in a sentence; torch would say it before with the stack of every attempt.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     sys.exit(main())
 
 

@@ -1,0 +1,1 @@
+"""What a recipe would cost: `ssl-bench plan`."""
