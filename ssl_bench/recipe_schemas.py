@@ -5,9 +5,9 @@ Fields marked `NOT_HASHED` are words for the reader; everything else moves numbe
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ssl_bench.hashing import NOT_HASHED, introduced_as
 from ssl_bench.training_schemas import (
@@ -201,7 +201,11 @@ WITHOUT_STEPS = ("random", "kmeans-init", "random-rescaled")
 
 
 class PretrainRecipe(Settings):
-    """A recipe of the pretraining stage."""
+    """A recipe of the pretraining stage.
+
+    `compile`: the network is compiled at once (`on`), or from some step on if that was measured to pay (`auto`), which
+    rounds differently from there on.
+    """
 
     name: str = Field(json_schema_extra=NOT_HASHED)
     title: str = words()
@@ -217,6 +221,12 @@ class PretrainRecipe(Settings):
     optimizer: OptimizerSettings
     schedule: ScheduleSettings
     precision: Literal["fp32", "bf16"]
+    compile: Literal["off", "on", "auto"] = Field(default="off", json_schema_extra=introduced_as("off"))
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _yaml_has_its_own_on_and_off(cls, value: Any) -> Any:
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _images_fit_method(self) -> PretrainRecipe:
@@ -227,6 +237,10 @@ class PretrainRecipe(Settings):
             raise ValueError(f"steps is 0 for method {', '.join(WITHOUT_STEPS)}, and above 0 for every other")
         if isinstance(self.pretext, DataDependentSettings) and self.precision != "fp32":
             raise ValueError(f"method {self.pretext.method} measures in precision fp32")
+        if self.schedule.steps == 0 and self.compile != "off":
+            raise ValueError(
+                f"method {self.pretext.method} takes no steps that could be compiled: compile=off"
+            )
         return self
 
     @property

@@ -27,6 +27,8 @@ from ssl_bench.progress import say
 
 DONE_FILE = "done"
 METRICS_FILE = "metrics.jsonl"
+# What lines of an online probe hold, beside their step, in place of losses: its score in percent, and what it took.
+PROBE_SCORE, PROBE_SECONDS = "probe.knn", "probe.seconds"
 IDENTITY_FILE = "identity.json"
 
 
@@ -84,6 +86,11 @@ class RunFolder:
         write_json(self.path / IDENTITY_FILE, self.identity)
         recipe = yaml.safe_dump(self._recipe, sort_keys=False, allow_unicode=True)
         write_text(self.path / "recipe.yaml", recipe)
+        write_json(self.path / "environment.json", self._environment)
+
+    def describe(self, **more: Any) -> None:
+        """Add to what environment.json says of the run."""
+        self._environment = {**self._environment, **more}
         write_json(self.path / "environment.json", self._environment)
 
     def log(self, line: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -22,12 +22,14 @@ from torch import Tensor, nn
 
 from ssl_bench.atomic import CannotWrite
 from ssl_bench.engine.checkpoints import Checkpoints, Interval
+from ssl_bench.engine.compiling import Compiling
 from ssl_bench.engine.loading import Batch, parts_of, to_device
 from ssl_bench.engine.memory import Parts, fewest_images, give_back_cached, is_out_of_memory
 from ssl_bench.engine.optimisation import build_optimizer, lr_factor, set_lr
 from ssl_bench.engine.processes import Processes
 from ssl_bench.engine.replay import NotFinite, check_finite, keep_for_replay
 from ssl_bench.engine.sampling import STEP_STREAM, derived_seed
+from ssl_bench.engine.shares import one_batch_of_all
 from ssl_bench.engine.stopping import (
     DEAD_WORKER,
     Interrupted,
@@ -36,6 +38,7 @@ from ssl_bench.engine.stopping import (
     is_dead_worker,
     stop_requests,
 )
+from ssl_bench.engine.training_report import TrainingReport
 from ssl_bench.errors import UserError
 from ssl_bench.progress import progress, say
 from ssl_bench.training_schemas import OptimizerSettings, ScheduleSettings
@@ -56,42 +59,6 @@ class Player:
     optimizer: OptimizerSettings
 
 
-@dataclass(kw_only=True)
-class TrainingReport:
-    """How a training went. `wall_s` counts all sittings; `images` and the rate only the last one.
-
-    `parts` says in how many parts a batch was computed at the end, `short_since` from which step on since memory was
-    short; None where it was not.
-    """
-
-    steps: int
-    images: int
-    wall_s: float
-    sitting_s: float = 0.0
-    resumed_at: int = 0
-    parts: int = 1
-    short_since: int | None = None
-    losses: dict[str, float] = field(default_factory=dict)
-    broken: set[str] = field(default_factory=set)
-
-    @property
-    def images_per_s(self) -> float:
-        """Training images a second over all processes."""
-        return self.images / self.sitting_s if self.sitting_s > 0 else 0.0
-
-    @property
-    def memory_note(self) -> dict[str, int]:
-        """What a record says where memory was short: in how many parts batches were computed from which step on."""
-        if self.short_since is None:
-            return {}
-        return {"batch_parts": self.parts, "batch_parts_since_step": self.short_since}
-
-    @property
-    def memory_change(self) -> list[str]:
-        """The same as the setting that does it from the first step on."""
-        return [f"schedule.accumulate={self.parts}"] if self.short_since is not None else []
-
-
 def train(
     module: nn.Module,
     players: Sequence[Player],
@@ -105,6 +72,8 @@ def train(
     checkpoints: Checkpoints | None = None,
     log: Callable[[dict[str, Any]], None] | None = None,
     every_s: float | None = None,
+    compiling: Compiling | None = None,
+    between: Callable[[int], None] | None = None,
 ) -> TrainingReport:
     """Train until `schedule.steps` steps are done, going on from the newest checkpoint if there is one.
 
@@ -114,6 +83,9 @@ def train(
         batches_from: Gives the batches from a step on.
         log: Receives one line of the loss curve now and then.
         every_s: The least time between two checkpoints, by default `CHECKPOINT_EVERY_S`.
+        compiling: Whether the module is compiled; by default it is not.
+        between: Called in every process with the number of steps done, at the start and after each step. Its time is
+            not counted as the training's.
 
     Raises:
         UserError: The loss is not finite; the batch is kept for replay.
@@ -123,7 +95,8 @@ def train(
         every_s = float(os.environ.get(EVERY_S_VARIABLE, CHECKPOINT_EVERY_S))
     optimizers = [build_optimizer(player.parts, player.optimizer) for player in players]
     parts = Parts(_parts_of_one_process(schedule, processes))
-    first, earlier_s = _restore(module, optimizers, checkpoints, parts, processes)
+    compiling = compiling or Compiling("off", module, schedule.steps, processes)
+    first, earlier_s = _restore(module, optimizers, checkpoints, parts, processes, compiling)
     wrapped = processes.wrap(module, optimizers)
     log_every = max(1, schedule.steps // LOG_POINTS)
     started = time.monotonic()
@@ -140,6 +113,7 @@ def train(
             "wall_s": earlier_s + time.monotonic() - started,
             "parts": [parts.count, parts.since],
             "processes": processes.count,
+            "compiling": compiling.state,
         }
         try:
             interval.write(lambda: checkpoints.save(step, state))
@@ -165,6 +139,7 @@ def train(
         batches = enumerate(batches_from(first), start=first)
         done, died = first, False
         workers: Sequence[BaseProcess] = ()
+        started += _seconds_of(between, first)
         while True:
             try:
                 step, batch = next(batches)
@@ -179,13 +154,15 @@ def train(
             if step == first:
                 workers = once_loading.enter_context(deaths_unheard())
             try:
-                losses = take_step(
-                    wrapped, players, optimizers, batch, schedule, step, processes, precision, seed, parts
-                )
+                given = (batch, schedule, step, processes, precision, seed, parts, compiling)
+                with compiling.timing(step):
+                    losses = take_step(wrapped, players, optimizers, *given)
                 done = step + 1
                 to_log = step % log_every == 0 or done == schedule.steps
                 # Where losses are not on the CPU, reading one waits for the device.
                 if to_log or processes.device.type == "cpu":
+                    if processes.device.type != "cpu":
+                        losses = processes.mean(losses)
                     report.losses = {name: float(value) for name, value in losses.items()}
                     check_finite(players[0].name, report.losses, before=False)
             except NotFinite as error:
@@ -201,6 +178,7 @@ def train(
             if to_log and log is not None and processes.is_main:
                 log({"step": done, "lr": optimizers[0].param_groups[0]["lr"], **report.losses})
             advance(done, _losses_text(report.losses))
+            started += _seconds_of(between, done)
             if all_asked(stop, processes, step) and done < schedule.steps:
                 raise stopped(done)
             if interval.due() and done < schedule.steps:
@@ -210,6 +188,7 @@ def train(
     report.sitting_s = time.monotonic() - started
     report.wall_s = earlier_s + report.sitting_s
     report.parts, report.short_since = parts.count, parts.since
+    report.compiling = compiling.state
     if report.broken and processes.is_main:
         some = ", ".join(sorted(report.broken)[:3])
         say(f"{label}: skipped {len(report.broken)} photos that cannot be read ({some})")
@@ -227,11 +206,13 @@ def take_step(
     precision: str,
     seed: int,
     parts: Parts | None = None,
+    compiling: Compiling | None = None,
 ) -> dict[str, Tensor]:
     """Update every player once on one batch; return the losses, prefixed by player if there are several.
 
     Args:
         parts: In how many parts a batch is computed; made more where memory is short. By default as scheduled.
+        compiling: Says whether a step that could not be compiled is taken as it was written.
     """
     parts = parts or Parts(_parts_of_one_process(schedule, processes))
     step_seed = derived_seed(seed, STEP_STREAM, step, processes.rank)
@@ -240,25 +221,35 @@ def take_step(
     logged: dict[str, Tensor] = {}
     for player, optimizer in zip(players, optimizers, strict=True):
         set_lr(optimizer, lr_factor(step, schedule))
+        if compiling is not None:
+            compiling.keep_buffers()
         while True:
             try:
-                losses = _gradients(module, player.name, optimizer, batch, parts.count, processes, precision)
+                # Where a batch is declared to be several (accumulate), each of them is one of its own.
+                with one_batch_of_all(processes.count > 1 and schedule.accumulate == 1):
+                    losses = _gradients(
+                        module, player.name, optimizer, batch, parts.count, processes, precision
+                    )
                 break
             except (RuntimeError, MemoryError) as error:
-                short = (
-                    is_out_of_memory(error) and processes.count == 1
-                )  # others would wait for this one's parts
-                if not short or not parts.doubled(len(batch["broken"]), fewest_images(module)):
+                # With several processes others would wait for this one's parts.
+                short = is_out_of_memory(error) and processes.count == 1
+                halved = short and parts.doubled(len(batch["broken"]), fewest_images(module))
+                if not halved and not (compiling is not None and compiling.fell_back(error)):
                     raise
             # Outside of the block above, whose error holds on to the tensors of the step.
             optimizer.zero_grad(set_to_none=True)
-            give_back_cached()
-            parts.since = step if parts.since is None else parts.since
-            say(f"memory is short at step {step}: a batch is computed in {parts.count} parts from here on")
             torch.manual_seed(step_seed)
+            if halved:
+                give_back_cached()
+                parts.since = step if parts.since is None else parts.since
+                say(
+                    f"memory is short at step {step}: a batch is computed in {parts.count} parts from here on"
+                )
         prefix = f"{player.name}." if len(players) > 1 else ""
         losses = {prefix + name: value for name, value in losses.items()}
         if processes.device.type == "cpu":  # before the weights follow it
+            losses = processes.mean(losses)
             check_finite(player.name, losses, before=True)
         if player.optimizer.clip is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -293,7 +284,12 @@ def _gradients(
 
 
 def _parts_of_one_process(schedule: ScheduleSettings, processes: Processes) -> int:
-    """Share the parts of a batch among the processes."""
+    """Share the parts of a batch among the processes; each has as many images, as gradients are averaged."""
+    if schedule.batch_size % processes.count:
+        raise UserError(
+            f"schedule.batch_size = {schedule.batch_size} images cannot be shared by {processes.count} processes: "
+            "use a number of processes that divides it"
+        )
     if schedule.accumulate > 1 and schedule.accumulate % processes.count:
         raise UserError(
             f"schedule.accumulate = {schedule.accumulate} parts cannot be shared by {processes.count} processes: "
@@ -308,9 +304,17 @@ def _restore(
     checkpoints: Checkpoints | None,
     parts: Parts,
     processes: Processes,
+    compiling: Compiling,
 ) -> tuple[int, float]:
     """Go back to the newest checkpoint; return the steps that are done and the seconds they took."""
     state = checkpoints.latest() if checkpoints is not None else None
+    steps = processes.gather([state["step"] if state is not None else 0])
+    if len(set(steps)) > 1:
+        raise UserError(
+            f"the processes find checkpoints of different steps ({', '.join(map(str, steps))}): the folder of runs "
+            "must be one that all machines share (--out)"
+        )
+    compiling.begin(state.get("compiling") if state is not None else None)
     if state is None:
         return 0, 0.0
     module.load_state_dict(state["module"])
@@ -326,6 +330,13 @@ def _restore(
         )
         say(f"going on from step {state['step']}{words if before != processes.count else ''}")
     return int(state["step"]), float(state["wall_s"])
+
+
+def _seconds_of(between: Callable[[int], None] | None, done: int) -> float:
+    began = time.monotonic()
+    if between is not None:
+        between(done)
+    return time.monotonic() - began
 
 
 def _losses_text(losses: dict[str, float]) -> str:

@@ -2,8 +2,8 @@
 
 A game has two panels, because its losses have different units: above, in nats, what the discriminator loses
 and what the generator loses to it; below, the reconstruction loss. Where one player learns alone, one panel
-shows its loss. One run has a colour for each player; of several, each run has a colour, and the line's style
-tells the player. matplotlib is imported only inside the functions.
+shows its loss. Scores of an online probe stand on an axis at the right. One run has a colour for each player; of
+several, each run has a colour, and the line's style tells the player. matplotlib is imported only inside the functions.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ssl_bench.reporting.figure_style import (
 )
 from ssl_bench.reporting.figures import Points, log_entries, read_losses, spans_decades
 from ssl_bench.runs import METRICS_FILE
+from ssl_bench.runs import PROBE_SCORE as PROBE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,11 +94,12 @@ def player_losses(runs: Sequence[Path], path: Path) -> Path:
     else:
         above = below = figure.subplots()
         _draw_panel(above, drawn, (ALONE,), "training loss")
+    probed = _draw_probes(below, drawn)
     _mark_alarms(above, drawn)
     below.set_xlabel("training step")
     below.xaxis.get_major_locator().set_params(integer=True)
     figure.align_ylabels()
-    _explain(figure, drawn, game=game)
+    _explain(figure, drawn, game=game, probed=probed)
     return save_figure(figure, path)
 
 
@@ -125,7 +127,7 @@ def _beside_a_game(losses: dict[str, Points], folder: Path) -> dict[str, Points]
         raise UserError(
             f"{folder} has no reconstruction loss to show beside a game's. Draw it in a figure of its own."
         )
-    return {RECONSTRUCTION: reconstruction}
+    return {RECONSTRUCTION: reconstruction, **({PROBE: losses[PROBE]} if PROBE in losses else {})}
 
 
 def _alarms(folder: Path) -> list[int]:
@@ -143,8 +145,8 @@ def _labels(folders: Sequence[Path]) -> list[str]:
 def _colours(index: int, *, alone: bool) -> dict[str, str]:
     if alone:
         judge, painter = COLOURS[:2]
-        return {ALONE: judge, JUDGING: judge, DECEIVING: painter, RECONSTRUCTION: painter}
-    return dict.fromkeys((ALONE, JUDGING, DECEIVING, RECONSTRUCTION), COLOURS[index % len(COLOURS)])
+        return {ALONE: judge, JUDGING: judge, DECEIVING: painter, RECONSTRUCTION: painter, PROBE: COLOURS[2]}
+    return dict.fromkeys((ALONE, JUDGING, DECEIVING, RECONSTRUCTION, PROBE), COLOURS[index % len(COLOURS)])
 
 
 def _styles(index: int) -> tuple[Any, Any]:
@@ -181,6 +183,20 @@ def _draw_panel(axes: Axes, runs: Sequence[_Run], names: Sequence[str], ylabel: 
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _draw_probes(axes: Axes, runs: Sequence[_Run]) -> bool:
+    """Draw the scores of online probes over the losses, on an axis at the right; return whether there are any."""
+    probed = [run for run in runs if PROBE in run.losses]
+    if not probed:
+        return False
+    beside = axes.twinx()
+    for run in probed:
+        steps, values = _gapped(run.losses[PROBE])
+        beside.plot(steps, values, color=run.colours[PROBE], linestyle=":", linewidth=1.0, marker="o", ms=2.5)
+    beside.set_ylabel("online probe, kNN (%)")
+    beside.spines[["top", "left", "bottom"]].set_visible(False)
+    return True
+
+
 def _gapped(points: Points) -> tuple[list[int], list[float]]:
     """Part steps and values; a value that is not finite leaves a gap."""
     return [step for step, _ in points], [value if math.isfinite(value) else math.nan for _, value in points]
@@ -193,7 +209,7 @@ def _mark_alarms(axes: Axes, runs: Sequence[_Run]) -> None:
             axes.axvline(step, ymin=1, ymax=1 + ALARM_LENGTH, color=colour, linewidth=1.6, clip_on=False)
 
 
-def _explain(figure: Figure, runs: Sequence[_Run], *, game: bool) -> None:
+def _explain(figure: Figure, runs: Sequence[_Run], *, game: bool, probed: bool) -> None:
     """Put a legend above the panels, where it hides no line: runs on the left, what lines mean on the right."""
     from matplotlib.lines import Line2D
 
@@ -208,6 +224,11 @@ def _explain(figure: Figure, runs: Sequence[_Run], *, game: bool) -> None:
             look = {"color": runs[0].colours[loss]} if one else {"color": ANY_RUN, "linestyle": style}
             meanings.append(key(player, **look))
         meanings.append(key("2 ln 2: discriminator cannot tell", **REFERENCE))
+    if probed:
+        colour = runs[0].colours[PROBE] if one else ANY_RUN
+        meanings.append(
+            key("online probe, right axis", color=colour, linestyle=":", marker="o", markersize=2.5)
+        )
     if any(run.alarms for run in runs):
         meanings.append(key("alarm, see the log", color="black", marker="|", markersize=9, linestyle=""))
     if names and meanings:  # a legend deals its keys to columns of equal length

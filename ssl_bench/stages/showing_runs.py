@@ -9,7 +9,7 @@ from typing import Any
 from ssl_bench.progress import clock
 from ssl_bench.recipes import read_yaml
 from ssl_bench.records import FAILURE_FILE, RESULT_FILE, PretrainingReference, Record, load_record
-from ssl_bench.runs import IDENTITY_FILE, METRICS_FILE, read_log
+from ssl_bench.runs import IDENTITY_FILE, METRICS_FILE, PROBE_SCORE, read_log
 from ssl_bench.stages.describing import (
     CARD_FILE,
     ENVIRONMENT_FILE,
@@ -176,7 +176,13 @@ def _environment(found: dict[str, Any]) -> Lines:
     torch = f", torch {packages['torch']}" if isinstance(packages, dict) and "torch" in packages else ""
     device = f"{found.get('device', '?')} with {found.get('cores', '?')} cores"
     code = f"ssl-bench {found.get('ssl_bench', '?')}{dirty}"
-    return [("environment", f"{code}, Python {found.get('python', '?')}{torch}, {device}")] if found else []
+    since = (found.get("compiling") or {}).get("since")
+    compiled = f", compiled from step {since} on" if since and found["compiling"].get("compiled") else ""
+    return (
+        [("environment", f"{code}, Python {found.get('python', '?')}{torch}, {device}{compiled}")]
+        if found
+        else []
+    )
 
 
 def _unjudged(place: Path) -> Lines:
@@ -205,8 +211,12 @@ def _curve(place: Path, recipe: dict[str, Any]) -> Lines:
     log = read_log(place / METRICS_FILE) if (place / METRICS_FILE).exists() else []
     if not log:
         return []
-    last = log[-1]
+    # Online probes have lines of their own, without a loss.
+    last = next((line for line in reversed(log) if any("loss" in name for name in line)), log[-1])
     losses = [f"{name} {value:.4g}" for name, value in last.items() if "loss" in name]
+    probes = [(line["step"], line[PROBE_SCORE]) for line in log if PROBE_SCORE in line]
+    if probes:
+        losses.append(f"{PROBE_SCORE} {probes[-1][1]:.2f} % at step {probes[-1][0]}")
     steps = recipe.get("schedule", {}).get("steps", "?")
     return [("training", f"step {last.get('step', '?')} of {steps}: {', '.join(losses) or 'no loss logged'}")]
 

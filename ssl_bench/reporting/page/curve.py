@@ -8,13 +8,13 @@ from pathlib import Path
 
 from ssl_bench.reporting.figures import spans_decades
 from ssl_bench.reporting.page.markup import Html, element
-from ssl_bench.runs import read_log
+from ssl_bench.runs import PROBE_SCORE, PROBE_SECONDS, read_log
 
 Points = Sequence[tuple[float, float]]
 
 MOST_POINTS = 120  # of one line; the picture is 560 units wide
 MOST_LINES = 5  # as many as there are dashes in page.css
-NOT_LOSSES = ("step", "lr", "wall_s", "images_per_s")
+NOT_LOSSES = ("step", "lr", "wall_s", "images_per_s", PROBE_SCORE, PROBE_SECONDS)
 WIDTH, HEIGHT = 640, 220
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 44
 
@@ -24,16 +24,27 @@ def read_curves(log: Path) -> dict[str, list[tuple[float, float]]]:
 
     A log that cannot be read has no curves: the run's section links to it all the same.
     """
+    series = {name: points for name, points in _series(log).items() if name not in NOT_LOSSES}
+    ordered = sorted(series, key=lambda name: (name != "loss", not name.endswith(".loss"), name))
+    return {name: series[name] for name in ordered[:MOST_LINES]}
+
+
+def read_probe(log: Path) -> dict[str, list[tuple[float, float]]]:
+    """Read the scores of an online probe in percent, as (step, value), by their name; nothing where there was none."""
+    return {f"{name} (%)": points for name, points in _series(log).items() if name == PROBE_SCORE}
+
+
+def _series(log: Path) -> dict[str, list[tuple[float, float]]]:
+    """Read every number of a log by its name, as (step, value) in order of steps."""
     series: dict[str, dict[float, float]] = {}
     try:
         for entry in read_log(log):
             for name, value in entry.items():
-                if name not in NOT_LOSSES and isinstance(value, int | float) and not isinstance(value, bool):
+                if isinstance(value, int | float) and not isinstance(value, bool):
                     series.setdefault(name, {})[float(entry["step"])] = float(value)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    ordered = sorted(series, key=lambda name: (name != "loss", not name.endswith(".loss"), name))
-    return {name: sorted(series[name].items()) for name in ordered[:MOST_LINES]}
+    return {name: sorted(points.items()) for name, points in series.items()}
 
 
 def thinned(points: Points, most: int = MOST_POINTS) -> list[tuple[float, float]]:
@@ -50,8 +61,8 @@ def thinned(points: Points, most: int = MOST_POINTS) -> list[tuple[float, float]
     return [*kept, points[-1]]
 
 
-def loss_curve(curves: Mapping[str, Points], label: str) -> Html:
-    """Draw losses over steps; values that are not finite leave a gap. Nothing where there is nothing finite."""
+def loss_curve(curves: Mapping[str, Points], label: str, *, what: str = "Loss") -> Html:
+    """Draw losses, or `what` it is, over steps; gaps where values are not finite, nothing where none is."""
     drawable = {
         name: thinned(points) for name, points in curves.items() if any(math.isfinite(v) for _, v in points)
     }
@@ -85,13 +96,13 @@ def loss_curve(curves: Mapping[str, Points], label: str) -> Html:
     middle = (TOP + HEIGHT - BOTTOM) / 2
     axes.append(_words("step", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "middle"))
     upright = f"rotate(-90 12 {middle:g})"
-    name = "loss" if len(drawable) > 1 else next(iter(drawable))
+    name = what.lower() if len(drawable) > 1 else next(iter(drawable))
     unit = f"{name} (log)" if logarithmic else name
     axes.append(element("text", unit, x=12, y=f"{middle:g}", text_anchor="middle", transform=upright))
     ends = ", ".join(f"{name} ends at {_short(points[-1][1])}" for name, points in drawable.items())
     svg = element(
         "svg",
-        element("title", f"Loss of {label}: {ends}"),
+        element("title", f"{what} of {label}: {ends}"),
         *axes,
         *drawn,
         viewBox=f"0 0 {WIDTH} {HEIGHT}",

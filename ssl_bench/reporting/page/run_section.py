@@ -10,7 +10,7 @@ from typing import Any
 
 from ssl_bench.records import Record
 from ssl_bench.reporting.durations import humanised
-from ssl_bench.reporting.page.curve import loss_curve, read_curves
+from ssl_bench.reporting.page.curve import loss_curve, read_curves, read_probe
 from ssl_bench.reporting.page.markup import Html, definitions, element, folded, joined, lines
 from ssl_bench.reporting.page.run_facts import RunFacts
 from ssl_bench.reporting.page.score_tables import score_tables
@@ -56,6 +56,7 @@ def run_section(run: RunOnPage, shared: Mapping[tuple[str, str], Sequence[RunFac
         if (command := command_of(facts))
         else "",
         loss_curve(read_curves(facts.log), facts.name) if facts.log else "",
+        loss_curve(read_probe(facts.log), facts.name, what="Online probe") if facts.log else "",
         _files(run),
         score_tables(record) if record is not None else "",
         folded_texts(facts, shared),
