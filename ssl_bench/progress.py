@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from ssl_bench.launching import is_main
+
 LINE_EVERY_S = 10.0
 QUIET_FOR_S = 2.0
 
@@ -19,7 +21,12 @@ class Advance(Protocol):
 
 
 def say(text: str) -> None:
-    """Print a line for the person who watches; results go to standard output, this to standard error."""
+    """Print a line for the person who watches; results go to standard output, this to standard error.
+
+    Of several processes that make one run the main one speaks.
+    """
+    if not is_main():
+        return
     print(text, file=sys.stderr, flush=True)
 
 
@@ -61,7 +68,7 @@ def progress(
     label: str, total: int, *, unit: str = "images", first: int = 0, quiet: bool = False
 ) -> Iterator[Advance]:
     """Show progress while the block runs; the yielded function is called with the units done so far."""
-    if quiet:
+    if quiet or not is_main():
         yield lambda done, note="", total=None: None
         return
     if sys.stderr.isatty():

@@ -29,7 +29,9 @@ BASE = {
         "errors",
         "facts",
         "hashing",
+        "launching",
         "linear_schemas",
+        "locks",
         "probe_schemas",
         "progress",
         "protocol_names",
@@ -40,6 +42,7 @@ BASE = {
         "region_schemas",
         "resamples",
         "runs",
+        "signals",
         "training_schemas",
     ),
 }
@@ -171,7 +174,8 @@ def test_no_torch_in_the_readers_the_metrics_the_reporting_and_the_base() -> Non
 
 
 @pytest.mark.parametrize(
-    ("folder", "more"), [("data", {"scipy", "cv2", "pycocotools"}), ("metrics", {"pycocotools", "sklearn"})]
+    ("folder", "more"),
+    [("data", {"scipy", "cv2", "pycocotools", "fsspec"}), ("metrics", {"pycocotools", "sklearn"})],
 )
 def test_readers_and_metrics_stand_on_little(folder: str, more: set[str]) -> None:
     allowed = sys.stdlib_module_names | {"numpy", "PIL", "ssl_bench"} | more

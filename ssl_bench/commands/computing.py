@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from ssl_bench.commands.options import (
     seed_of,
 )
 from ssl_bench.errors import UserError
+from ssl_bench.launching import ALONE, refuse_several
 
 if TYPE_CHECKING:
     from ssl_bench.probe_schemas import ProbeProtocol
@@ -37,7 +39,14 @@ def _recipe_and_overrides(words: Sequence[str], default: str) -> tuple[str, list
 
 
 def pretrain(
-    words: Words = (), *, data: Path | None = None, shapes: Path | None = None, running: Common = DEFAULTS
+    words: Words = (),
+    *,
+    data: str | None = None,
+    shapes: Path | None = None,
+    decoded_cache: Flag = False,
+    probe_every: int | None = None,
+    probe_data: Path | None = None,
+    running: Common = DEFAULTS,
 ) -> int:
     """Learn an encoder: ssl-bench pretrain [RECIPE] [key=value ...]
 
@@ -45,8 +54,14 @@ def pretrain(
 
     Args:
         words: Recipe (a name or a YAML file) and settings, e.g. context-encoder-mini schedule.steps=100
-        data: Photos (a folder or a zip), class folders for the supervised control, or a VOC.
+        data: Photos (a folder or a zip), tar shards (their folder, one.tar, "train-{000000..000146}.tar", or the URL
+            of these: s3://..., https://...), class folders for the supervised control, or a VOC.
         shapes: A VOC whose segmentation masks give random regions their shapes.
+        decoded_cache: Decode all photos once into one large file in the cache (its size is said), and cut crops from
+            that: the same numbers, for sets that fit the disk.
+        probe_every: Judge the encoder every so many steps while it learns, by nearest neighbours: into metrics.jsonl
+            and `ssl-bench plot losses`. Moves nothing of the training; what it costs is said.
+        probe_data: What that judges on: a VOC (val by train), or class folders (halves of train); MiniVOC by default.
     """
     recipe, overrides = _recipe_and_overrides(words, "context-encoder-mini")
     if running.dry_run:
@@ -55,7 +70,16 @@ def pretrain(
         return _print_recipe(load_pretrain_recipe(recipe, overrides))
     from ssl_bench.stages.pretraining import pretrain as run
 
-    result = run(recipe, overrides, data=data, shapes=shapes, **options_of(running))
+    result = run(
+        recipe,
+        overrides,
+        data=data,
+        shapes=shapes,
+        decoded_cache=decoded_cache,
+        probe_every=at_least("--probe-every", probe_every),
+        probe_data=probe_data,
+        **options_of(running),
+    )
     print(result.folder)
     return 0
 
@@ -234,6 +258,7 @@ def run(
         slurm: Print a batch script for SLURM, an array with a shard for each encoder, and stop.
     """
     given = locals()
+    _as_one_process("run", "several such commands share a table's jobs: start it as often, without torchrun")
     from ssl_bench.stages.suite import plan_suite, run_suite
 
     plan = plan_suite(
@@ -275,10 +300,17 @@ def demo(*, out: Path = Path("demo"), device: Device = "auto", workers: int | No
         device: Where to compute.
         workers: Processes that decode images.
     """
+    _as_one_process("demo", "start it without torchrun")
     from ssl_bench.stages.demo import demo as run
 
     workers = at_least("--workers", workers, least=0)
     return _failed(run(out=out, device=device, workers=workers).failures)
+
+
+def _as_one_process(command: str, instead: str) -> None:
+    """Keep the jobs of a suite on this process: tasks of one srun are workers of their own, as with --shard."""
+    os.environ.setdefault(ALONE, "1")
+    refuse_several(f"ssl-bench {command}", instead)
 
 
 def _words_again(verb: str, options: Mapping[str, Any], *, but: Sequence[str]) -> list[str]:

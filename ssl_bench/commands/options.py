@@ -10,8 +10,9 @@ import tyro
 
 from ssl_bench.errors import UserError
 
-# Exit statuses: a user's mistake, a job that failed, stopped but resumable (EX_TEMPFAIL of sysexits.h).
-USER_ERROR, FAILED, RESUMABLE = 2, 1, 75
+# Exit statuses: a user's mistake, a job that failed, stopped but resumable (EX_TEMPFAIL of sysexits.h), and what shells
+# say of a command that a signal ended (128 and the number of SIGINT).
+USER_ERROR, FAILED, RESUMABLE, INTERRUPTED = 2, 1, 75, 130
 
 Words = tyro.conf.Positional[tuple[str, ...]]
 Flag = tyro.conf.FlagCreatePairsOff[bool]

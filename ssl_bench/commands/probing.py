@@ -9,6 +9,7 @@ from typing import Literal
 import tyro
 
 from ssl_bench.commands.options import FAILED, Device, Flag, at_least, seed_of
+from ssl_bench.launching import is_main
 
 
 def probe(
@@ -64,7 +65,7 @@ def probe(
         print(probe_text(outcome.records, format), end="")
     for name, reason in outcome.left_out.items():
         print(f"ssl-bench: left out {name}: {reason}", file=sys.stderr)
-    if figure is not None and outcome.records:
+    if figure is not None and outcome.records and is_main():
         print("\n".join(str(path) for path in probe_figure(outcome.records, figure)), file=sys.stderr)
     for failure in outcome.failures:
         print(f"ssl-bench: failed: {failure}", file=sys.stderr)

@@ -54,13 +54,17 @@ def synchronised(module: nn.Module) -> nn.Module:
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
         return module
-    loose = [layer for layer in _batch_norms(module) if not _is_fixed(layer)]
-    if any(values.is_cpu for layer in loose for values in layer.state_dict().values()):
+    if any(values.is_cpu for layer in loose_batch_norms(module) for values in layer.state_dict().values()):
         raise UserError(
             "synchronised batch normalisation needs a GPU for each process: PyTorch has none for CPUs. "
             "Use one process, or a protocol that keeps batch normalisation fixed."
         )
     return _converted(module)
+
+
+def loose_batch_norms(module: nn.Module) -> list[_BatchNorm]:
+    """List the batch normalisation whose statistics come from the batches that a module is trained on."""
+    return [layer for layer in _batch_norms(module) if not _is_fixed(layer)]
 
 
 def _converted(module: nn.Module) -> nn.Module:

@@ -12,6 +12,7 @@ import torch
 from ssl_bench.data.labelled import LabelledImages
 from ssl_bench.encoders.contract import Encoder, weights_hash
 from ssl_bench.errors import UserError
+from ssl_bench.features.crew import Crew
 from ssl_bench.features.keys import FeatureKey, View, feature_keys
 from ssl_bench.features.one_pass import OnePass
 from ssl_bench.features.store import FeatureStore
@@ -82,6 +83,7 @@ def extract_together(
     weights: str | None = None,
     label: str = "features",
     threads: int | None = None,
+    crew: Crew | None = None,
 ) -> dict[str, Extraction]:
     """Take all features that several protocols ask of this encoder; what is new is kept in the store.
 
@@ -94,6 +96,7 @@ def extract_together(
         weights: `weights_hash` of the encoder, if it is known; it is checked.
         label: Stands in front of progress lines.
         threads: How many decode, and on the CPU also compute; by default one a core. They do not move a number.
+        crew: The processes that take them together, of which this is the main one; the others `help_with` the same.
 
     Returns:
         What each protocol asked for, by its name.
@@ -106,14 +109,11 @@ def extract_together(
         raise UserError(f"{images.set_name} {images.split}: no images to take features of")
     before = weights_hash(encoder)
     assert weights in (None, before), "the hash that was handed in is not that of the encoder"
+    crew = crew or Crew()
     keys = {name: feature_keys(encoder, before, images, asked) for name, asked in settings.items()}
-    groups: dict[View, dict[str, FeatureKey]] = {}
-    for taps in keys.values():
-        for key in taps.values():
-            groups.setdefault(key.view, {})[key.hash] = key
     taken = {
-        view: _take(encoder, before, images, wanted, store, device, label, threads or cores())
-        for view, wanted in groups.items()
+        view: _take(encoder, before, images, wanted, store, device, label, _threads(threads, crew), crew)
+        for view, wanted in _by_view(keys).items()
     }
     proof = FrozenProof(
         frozen=True,
@@ -122,6 +122,51 @@ def extract_together(
         evaluation_mode=True,  # asserted in every pass, and nothing else fills the store
     )
     return {name: _of_protocol(taps, taken, proof) for name, taps in keys.items()}
+
+
+def help_with(
+    encoder: Encoder,
+    images: LabelledImages,
+    settings: Mapping[str, FeatureSettings],
+    *,
+    store: FeatureStore,
+    device: torch.device,
+    crew: Crew,
+    label: str = "features",
+    threads: int | None = None,
+) -> bool:
+    """Take this process's part of what the main one takes by `extract_together` with the same arguments.
+
+    Returns:
+        Whether the main process goes on.
+
+    Raises:
+        UserError, BrokenImage: As `extract_together`.
+    """
+    weights = weights_hash(encoder)
+    keys = {name: feature_keys(encoder, weights, images, asked) for name, asked in settings.items()}
+    for wanted in _by_view(keys).values():
+        starts = crew.next_order()
+        if starts is None:
+            return False
+        if starts:
+            lacking = [wanted[name] for name in starts]
+            one_pass = OnePass(encoder, images, lacking, store=store, device=device, label=label, crew=crew)
+            one_pass.help(weights, starts, _threads(threads, crew))
+    return True
+
+
+def _by_view(keys: Mapping[str, Mapping[str, FeatureKey]]) -> dict[View, dict[str, FeatureKey]]:
+    """Group the keys of all protocols by how the images are shown, each group by the keys' hashes."""
+    groups: dict[View, dict[str, FeatureKey]] = {}
+    for taps in keys.values():
+        for key in taps.values():
+            groups.setdefault(key.view, {})[key.hash] = key
+    return groups
+
+
+def _threads(given: int | None, crew: Crew) -> int:
+    return given or max(1, cores() // crew.count)
 
 
 @dataclass(frozen=True)
@@ -143,12 +188,14 @@ def _take(
     device: torch.device,
     label: str,
     threads: int,
+    crew: Crew,
 ) -> _Taken:
     """Open what the store has of one view, and extract the rest."""
     started = time.monotonic()
     found = {name: values for name, key in wanted.items() if (values := store.open(key)) is not None}
     lacking = {name: key for name, key in wanted.items() if name not in found}
     rate = None
+    ordered = False
     if lacking:
         with store.writing(list(lacking.values()), label):
             # Another process may have written them while this one waited for the right to do so.
@@ -158,10 +205,19 @@ def _take(
             lacking = {name: key for name, key in lacking.items() if name not in found}
             if lacking:
                 one_pass = OnePass(
-                    encoder, images, list(lacking.values()), store=store, device=device, label=label
+                    encoder,
+                    images,
+                    list(lacking.values()),
+                    store=store,
+                    device=device,
+                    label=label,
+                    crew=crew,
                 )
+                ordered = True
                 rate = one_pass.run(weights, threads)
                 found |= {name: _opened(store, key) for name, key in lacking.items()}
+    if not ordered:
+        crew.order({})
     return _Taken(found, frozenset(lacking), rate, time.monotonic() - started)
 
 

@@ -51,7 +51,80 @@ def bytes_needed(rows: int, values: int) -> int:
     return len(npy_header(rows, values)) + rows * values * VALUE_BYTES
 
 
-class FeatureWriter:
+class FeatureRows:
+    """The rows of one key in a file that is being written, perhaps by several processes of one machine."""
+
+    def __init__(self, root: Path, key: FeatureKey, *, rows: int, values: int) -> None:
+        """Name the rows; the file is opened by `join`, or made by a `FeatureWriter`."""
+        self.key, self.rows, self.values = key, rows, values
+        self.folder = root / f"{key.hash}{PARTIAL}"
+        self.path = self.folder / FEATURES_FILE
+        self.size = bytes_needed(rows, values)
+        self._header = npy_header(rows, values)
+        self._file = -1
+
+    @classmethod
+    def join(cls, root: Path, key: FeatureKey, *, rows: int, values: int) -> FeatureRows:
+        """Open the file that another process has made and holds the lock of.
+
+        Raises:
+            UserError: It is not there.
+        """
+        joined = cls(root, key, rows=rows, values=values)
+        try:
+            joined._file = os.open(joined.path, os.O_RDWR)
+        except OSError as error:
+            raise joined._cannot_write(error) from error
+        return joined
+
+    def _offset(self, row: int) -> int:
+        return len(self._header) + row * self.values * VALUE_BYTES
+
+    def write(self, row: int, values: np.ndarray) -> None:
+        """Write rows from `row` on, float32 (n, D); several threads may do so at once.
+
+        Raises:
+            UserError: The disk is full or broken.
+        """
+        assert values.dtype == np.float32, values.dtype
+        assert values.shape[1] == self.values, (values.shape, self.values)
+        assert row + len(values) <= self.rows
+        left = np.ascontiguousarray(values).data.cast("B")
+        offset = self._offset(row)
+        try:
+            while left:
+                count = os.pwrite(self._file, left, offset)
+                left, offset = left[count:], offset + count
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def sync(self) -> None:
+        """Bring what is written to the disk.
+
+        Raises:
+            UserError: The disk is full or broken.
+        """
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def close(self) -> None:
+        """Let go of the file; what is on the disk stays for the next process."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _cannot_write(self, error: OSError) -> UserError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return no_room(self.folder.parent, self.size, f"the features of {self.key.tap}")
+        return UserError(
+            f"cannot write {self.path}: {error.strerror or error}. Choose another folder for the cache with "
+            "SSL_BENCH_CACHE."
+        )
+
+
+class FeatureWriter(FeatureRows):
     """The unfinished features of one key, of which this process holds the lock."""
 
     def __init__(
@@ -65,12 +138,8 @@ class FeatureWriter:
         Raises:
             UserError: The disk is full, or the folder cannot be written.
         """
-        self.key, self.rows, self.values = key, rows, values
+        super().__init__(root, key, rows=rows, values=values)
         self.made_with, self.data_name = made_with, data_name
-        self.folder = root / f"{key.hash}{PARTIAL}"
-        self.path = self.folder / FEATURES_FILE
-        self.size = bytes_needed(rows, values)
-        self._header = npy_header(rows, values)
         self._started = time.monotonic()
         self._spent = 0.0
         self.done = 0  # rows on the disk, with their checksum
@@ -122,27 +191,6 @@ class FeatureWriter:
         self.done, self._crc = 0, crc32_of(self.path, end=len(self._header))
         self._keep_progress()
 
-    def _offset(self, row: int) -> int:
-        return len(self._header) + row * self.values * VALUE_BYTES
-
-    def write(self, row: int, values: np.ndarray) -> None:
-        """Write rows from `row` on, float32 (n, D); several threads may do so at once.
-
-        Raises:
-            UserError: The disk is full or broken.
-        """
-        assert values.dtype == np.float32, values.dtype
-        assert values.shape[1] == self.values, (values.shape, self.values)
-        assert row + len(values) <= self.rows
-        left = np.ascontiguousarray(values).data.cast("B")
-        offset = self._offset(row)
-        try:
-            while left:
-                count = os.pwrite(self._file, left, offset)
-                left, offset = left[count:], offset + count
-        except OSError as error:
-            raise self._cannot_write(error) from error
-
     def flush(self, rows: int) -> None:
         """Bring the first `rows` rows, all of them written, to the disk and remember it.
 
@@ -151,8 +199,8 @@ class FeatureWriter:
         """
         if rows <= self.done:
             return
+        self.sync()
         try:
-            os.fsync(self._file)
             start, end = self._offset(self.done), self._offset(rows)
             self._crc = crc32_of(self.path, start=start, end=end, before=self._crc)
         except OSError as error:
@@ -205,24 +253,10 @@ class FeatureWriter:
             raise self._cannot_write(error) from error
         return card
 
-    def close(self) -> None:
-        """Let go of the file; what is on the disk stays for the next process."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
     def discard(self) -> None:
         """Throw away all of it."""
         self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _cannot_write(self, error: OSError) -> UserError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return no_room(self.folder.parent, self.size, f"the features of {self.key.tap}")
-        return UserError(
-            f"cannot write {self.path}: {error.strerror or error}. Choose another folder for the cache with "
-            "SSL_BENCH_CACHE."
-        )
 
 
 def no_room(root: Path, needed: int, what: str) -> UserError:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.engine.loading import Batch
+from ssl_bench.engine.shares import over_processes
 from ssl_bench.engine.training import Player
 from ssl_bench.errors import UserError
 from ssl_bench.pretexts.contract import Pretext
@@ -67,7 +68,8 @@ def masked_l2(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         weight: 0 where a pixel does not count, (N, 1, H, W).
     """
     squared_error = (prediction - target).square() * weight
-    return squared_error.sum() / ((weight > 0).sum() * target.shape[1]).clamp(min=1)
+    counted = over_processes((weight > 0).sum() * target.shape[1])
+    return squared_error.sum() / counted.clamp(min=1)
 
 
 def up_convolutions(cells: int, size: int, most: int) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ssl_bench.data.voc_classes import VOID
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.engine.loading import Batch
+from ssl_bench.engine.shares import over_processes
 from ssl_bench.linear_schemas import LinearSegmentationSettings
 from ssl_bench.protocol_schemas import Protocol
 from ssl_bench.protocols.contract import Model, Prediction, trunk_by_role
@@ -60,7 +61,8 @@ class LinearSegmenter(Model):
 
     def forward(self, batch: Batch, player: str) -> dict[str, Tensor]:
         """Compute the cross-entropy averaged over the pixels that are not void, image by image if they differ."""
-        if isinstance(batch["image"], Tensor):
+        whole = isinstance(batch["image"], Tensor)  # the batch; else its images, one by one
+        if whole:
             pairs = [(batch["image"], batch["mask"])]
         else:
             device = self.score.weight.device
@@ -75,7 +77,8 @@ class LinearSegmenter(Model):
                 size = (mask.shape[-2], mask.shape[-1])
                 scores = self.spread(cells, size, size)
                 total = F.cross_entropy(scores, mask.long(), ignore_index=VOID, reduction="sum")
-                losses.append(total / (mask != VOID).sum().clamp(min=1))
+                counted = (mask != VOID).sum()
+                losses.append(total / (over_processes(counted) if whole else counted).clamp(min=1))
         return {"loss": torch.stack(losses).mean()}
 
     def predict(self, batch: Batch) -> list[Prediction]:

@@ -23,6 +23,7 @@ from ssl_bench.data.image_sets import ImageSet
 from ssl_bench.data.voc_classes import VOC_CLASSES, VOID
 from ssl_bench.encoders.contract import Encoder
 from ssl_bench.engine.loading import Batch, Samples
+from ssl_bench.engine.shares import over_processes
 from ssl_bench.errors import UserError
 from ssl_bench.metrics.bootstrap import mean_iou_resampled, resampled_counts
 from ssl_bench.metrics.segmentation import confusion_matrix, segmentation_scores
@@ -120,7 +121,8 @@ class Fcn32(Model):
 
     def forward(self, batch: Batch, player: str) -> dict[str, Tensor]:
         """Compute the mean cross-entropy of the pixels that are not void."""
-        if isinstance(batch["image"], Tensor):
+        whole = isinstance(batch["image"], Tensor)  # the batch; else its images, one by one
+        if whole:
             pairs = [(batch["image"], batch["mask"])]
         else:  # whole images of several sizes: one forward pass each, the mean over images
             device = self.score.weight.device
@@ -134,7 +136,8 @@ class Fcn32(Model):
             with torch.autocast(cells.device.type, enabled=False):
                 scores = self.spread(cells, (mask.shape[-2], mask.shape[-1]), (1.0, 1.0))
                 total = F.cross_entropy(scores, mask.long(), ignore_index=VOID, reduction="sum")
-                losses.append(total / (mask != VOID).sum().clamp(min=1))
+                counted = (mask != VOID).sum()
+                losses.append(total / (over_processes(counted) if whole else counted).clamp(min=1))
         return {"loss": torch.stack(losses).mean()}
 
     def predict(self, batch: Batch) -> list[Prediction]:

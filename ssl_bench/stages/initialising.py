@@ -151,7 +151,7 @@ def _batches(
         batch_size=size,
         steps=pretext.batches,
         seed=seed,
-        workers=default_workers() if workers is None else workers,
+        workers=default_workers(device) if workers is None else workers,
     )
     batches: list[Tensor] = []
     broken: set[str] = set()

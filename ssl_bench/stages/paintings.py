@@ -18,6 +18,7 @@ import torch
 
 from ssl_bench.data.decode import read_rgb
 from ssl_bench.data.photos import Photos, open_photos, voc_photos
+from ssl_bench.engine.fellows import bound_together, by_main, one_a_machine_first
 from ssl_bench.engine.processes import Processes
 from ssl_bench.environment import environment, peak_memory_mb
 from ssl_bench.errors import BrokenImage, UserError
@@ -122,8 +123,10 @@ def judge_paintings(
     """
     protocol = load_inpainting_protocol(INPAINTING_DEFAULT if task == INPAINTING else task, overrides)
     runs = Path(out or default_runs_folder())
-    photos = photo_set(data, "test")
-    painter = named_painter(encoder, runs=runs, pool=pool, protocol=protocol)
+    processes = Processes(device)
+    with one_a_machine_first(processes):
+        photos = photo_set(data, "test")
+        painter = named_painter(encoder, runs=runs, pool=pool, protocol=protocol)
     identity = {
         "stage": "transfer",
         "protocol": settings_hash(protocol),
@@ -138,10 +141,25 @@ def judge_paintings(
     if folder.done:
         say(f"{folder.path} is done already")
         return load_record(folder.path / RESULT_FILE)
-    processes = Processes(device)
-    if processes.count > 1:
-        raise UserError("measuring paintings takes a minute on one process: start it without torchrun")
-    made_with = environment(str(processes.device))
+    with bound_together(processes), by_main(processes) as mine:
+        if mine:
+            _measure(painter, photos, folder, protocol, overrides, processes.device, seed=seed, limit=limit)
+    return load_record(folder.path / RESULT_FILE)
+
+
+def _measure(
+    painter: Painter,
+    photos: PhotoSet,
+    folder: RunFolder,
+    protocol: InpaintingProtocol,
+    overrides: Sequence[str],
+    device: torch.device,
+    *,
+    seed: int,
+    limit: int | None,
+) -> None:
+    """Paint, score, and write the record."""
+    made_with = environment(str(device))
     folder.open(protocol.model_dump(mode="json"), made_with)
     try:
         started = time.monotonic()
@@ -153,7 +171,7 @@ def judge_paintings(
             + f", into {folder.path}"
         )
         predicting = time.monotonic()
-        paintings, source = painter.paint(pictures, protocol, processes.device)
+        paintings, source = painter.paint(pictures, protocol, device)
         predict_s = time.monotonic() - predicting
         scores = painting_scores(paintings, pictures, protocol)
         save_predictions(folder.path, _kept(paintings, source))
@@ -186,7 +204,6 @@ def judge_paintings(
         folder.finish()
     finally:
         folder.close()
-    return record
 
 
 def _kept(paintings: np.ndarray, source: np.ndarray | None) -> list[dict[str, np.ndarray]]:

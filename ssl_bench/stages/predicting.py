@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
 
 import torch
 
 from ssl_bench.engine.loading import Batch, Samples, evaluation_batches, to_device
 from ssl_bench.engine.processes import Processes
+from ssl_bench.engine.stopping import DEAD_WORKER, Interrupted, is_dead_worker
 from ssl_bench.progress import progress
 from ssl_bench.protocols.contract import Prediction
 
@@ -22,12 +25,17 @@ def predict_in_order(
     workers: int,
     processes: Processes,
     label: str,
+    everywhere: bool = True,
 ) -> list[Prediction]:
-    """Predict every sample once, in fp32; every process gets all predictions.
+    """Predict every sample once, in fp32; each process takes every n-th batch as one would alone.
 
     Args:
         predict: From a batch on the device to one prediction an image.
         label: Stands in front of the progress.
+        everywhere: Give all predictions to every process; else the main one alone gets them, the others none.
+
+    Raises:
+        Interrupted: A worker that decodes images died.
     """
     batches = evaluation_batches(
         samples,
@@ -38,11 +46,22 @@ def predict_in_order(
         processes=processes.count,
     )
     found: list[tuple[int, Prediction]] = []
+    workers_now: Sequence[BaseProcess] = ()
+    died = False
     with progress(label, len(samples), quiet=not processes.is_main) as advance:
-        for batch in batches:
-            predicted = predict(to_device(batch, processes.device))
-            found += zip(batch["index"].tolist(), predicted, strict=True)
-            advance(min(len(found) * processes.count, len(samples)))
-    ordered = sorted(processes.gather(found), key=lambda item: item[0])
-    assert [index for index, _ in ordered] == list(range(len(samples)))
+        try:
+            for batch in batches:
+                workers_now = workers_now or multiprocessing.active_children()
+                predicted = predict(to_device(batch, processes.device))
+                found += zip(batch["index"].tolist(), predicted, strict=True)
+                advance(min(len(found) * processes.count, len(samples)))
+        except (RuntimeError, EOFError, OSError) as error:
+            if not is_dead_worker(error, workers_now):
+                raise
+            died = True
+    if died:  # outside of the block above, whose error keeps the loader alive
+        raise Interrupted(f"{label}: {DEAD_WORKER}")
+    collect = processes.gather if everywhere else processes.gather_to_main
+    ordered = sorted(collect(found), key=lambda item: item[0])
+    assert [index for index, _ in ordered] == list(range(len(samples) if ordered else 0))
     return [prediction for _, prediction in ordered]

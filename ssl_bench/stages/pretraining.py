@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ssl_bench.data.samples import PhotoSamples
-from ssl_bench.encoders.contract import Encoder, weights_hash
+from ssl_bench.data.shard_places import as_place
 from ssl_bench.encoders.files import (
     CARD_FILE,
     WEIGHTS_FILE,
@@ -22,10 +24,13 @@ from ssl_bench.encoders.files import (
 from ssl_bench.encoders.registry import fresh_encoder
 from ssl_bench.encoders.unreached import leave_out_unreached
 from ssl_bench.engine.checkpoints import Checkpoints
+from ssl_bench.engine.compiling import Compiling
+from ssl_bench.engine.fellows import bound_together, by_main, one_a_machine_first
 from ssl_bench.engine.loading import default_workers, evaluation_batches, to_device, training_batches
 from ssl_bench.engine.processes import Processes
+from ssl_bench.engine.shared_statistics import share_statistics
 from ssl_bench.engine.training import TrainingReport, train
-from ssl_bench.environment import code_version, environment
+from ssl_bench.environment import environment
 from ssl_bench.errors import UserError
 from ssl_bench.hashing import settings_hash
 from ssl_bench.pretexts.contract import Pretext
@@ -39,12 +44,17 @@ from ssl_bench.recipe_schemas import (
     PretrainRecipe,
 )
 from ssl_bench.recipes import load_pretrain_recipe
-from ssl_bench.records import PretrainingReference
 from ssl_bench.reporting.figures import inpainting_gallery
 from ssl_bench.runs import RunFolder, default_runs_folder, run_name
 from ssl_bench.stages.datasets import PretrainingData, object_shapes, pretraining_data
+from ssl_bench.stages.decoded import decoded_photos, refuse_decoding_first
 from ssl_bench.stages.initialising import initialise
+from ssl_bench.stages.input_sizes import check_size
 from ssl_bench.stages.losses import LossLog
+from ssl_bench.stages.online_probe import OnlineProbe
+from ssl_bench.stages.pretraining_card import card_of, reference_of
+from ssl_bench.stages.pretraining_words import announcement, ending
+from ssl_bench.stages.probe_sets import probe_set
 from ssl_bench.weights.loading import outlined
 
 PICTURES = 6
@@ -70,13 +80,16 @@ def pretrain(
     device: str = "auto",
     limit: int | None = None,
     workers: int | None = None,
+    decoded_cache: bool = False,
+    probe_every: int | None = None,
+    probe_data: str | Path | None = None,
 ) -> PretrainResult:
     """Learn an encoder; a run that is done is returned as it is, an unfinished one goes on.
 
     Args:
         recipe: A shipped recipe's name, or the path of a YAML file.
         overrides: Changes as "key.sub=value".
-        data: Photos (folder or zip), class folders, or a VOC; MiniVOC by default.
+        data: Photos (folder, zip, tar shards or their URL), class folders, or a VOC; MiniVOC by default.
         shapes: A VOC whose segmentation masks give random regions their shapes (mask.shapes: voc).
         out: The folder of runs.
         name: The run's own folder name; made from recipe, data and seed by default.
@@ -84,6 +97,9 @@ def pretrain(
         device: auto, cpu, cuda or mps.
         limit: Use only the first so many images (for trying).
         workers: Processes that decode images.
+        decoded_cache: Decode all photos once, into a file that later runs share (see `ssl_bench.stages.decoded`).
+        probe_every: Steps from one online probe to the next (see `ssl_bench.stages.online_probe`); none by default.
+        probe_data: What that judges on: a VOC or class folders; MiniVOC by default.
 
     Raises:
         UserError: What a user can get wrong.
@@ -91,8 +107,16 @@ def pretrain(
     settings = load_pretrain_recipe(recipe, overrides)
     if settings.pretext.method == "random":
         raise UserError(f"{recipe} learns nothing: use `--encoder random` where an encoder is asked for")
-    drawing, shapes_fingerprint = _shapes(settings, shapes)
-    found = pretraining_data(settings, Path(data) if data is not None else None)
+    if decoded_cache:
+        refuse_decoding_first(settings)
+    if probe_data is not None and probe_every is None:
+        raise UserError("--probe-data is for an online probe: say how often, with --probe-every STEPS")
+    if probe_every is not None and settings.schedule.steps == 0:
+        raise UserError(f"{recipe} takes no steps to probe between: leave --probe-every out")
+    processes = Processes(device)
+    with one_a_machine_first(processes):
+        drawing, shapes_fingerprint = _shapes(settings, shapes)
+        found = pretraining_data(settings, as_place(data) if data is not None else None)
     identity = {
         "stage": "pretrain",
         "recipe": settings_hash(settings),
@@ -107,49 +131,72 @@ def pretrain(
     if folder.done:
         say(f"{folder.path} is done already")
         return _finished(folder.path)
-    processes = Processes(device)
-    if processes.count > 1 and isinstance(settings.pretext, InpaintingSettings):
-        raise UserError(
-            f"{recipe}: the inpainting network learns on one process (its two players take turns); "
-            "start it without torchrun"
-        )
-    if processes.count > 1 and isinstance(settings.pretext, DataDependentSettings):
-        raise UserError(f"{recipe} only measures, on one process: start it without torchrun")
+    watched = None
+    if probe_every is not None and processes.is_main:
+        watched = probe_set(Path(probe_data) if probe_data is not None else None)
+        if data == probe_data:
+            watched.warn_of(found.photos.names)
     outlined(settings.encoder.architecture)  # what cannot be built is said before there is a folder
-    if processes.is_main:
-        folder.open(settings.model_dump(mode="json"), environment(str(processes.device)))
-    try:
+    with by_main(processes) as mine:
+        if mine:
+            folder.open(settings.model_dump(mode="json"), environment(str(processes.device)))
+    with closing(folder), bound_together(processes):
         if isinstance(settings.pretext, DataDependentSettings):
-            label = folder.path.name
-            encoder, wall_s = initialise(
-                settings, found, processes.device, label=label, seed=seed, limit=limit, workers=workers
-            )
-            reference = _reference(settings, found, wall_s, limit, overrides)
-            save_encoder(folder.path, encoder, _card(settings, label, encoder, reference, seed))
-            folder.finish()
-            say(f"wrote {folder.path / WEIGHTS_FILE}")
+            with by_main(processes) as mine:
+                if mine:
+                    label = folder.path.name
+                    encoder, wall_s = initialise(
+                        settings,
+                        found,
+                        processes.device,
+                        label=label,
+                        seed=seed,
+                        limit=limit,
+                        workers=workers,
+                    )
+                    reference = reference_of(settings, found, wall_s, limit, overrides)
+                    save_encoder(folder.path, encoder, card_of(settings, label, encoder, reference, seed))
+                    folder.finish()
+                    say(f"wrote {folder.path / WEIGHTS_FILE}")
             return _finished(folder.path)
         pretext = _build(settings, found, drawing, seed).to(processes.device)
         pretext = pretext.to(memory_format=torch.channels_last)
+        share_statistics(pretext, processes)
+        decoded = decoded_photos(found, settings.input, limit) if decoded_cache else None
         samples = PhotoSamples(
-            found.photos, settings.input, extra=pretext.draw, labels=found.labels, limit=limit
+            found.photos,
+            settings.input,
+            extra=pretext.draw,
+            labels=found.labels,
+            limit=limit,
+            decoded=decoded,
         )
-        say(_announcement(settings, found, folder, len(samples), pretext, str(processes.device)))
-        report = _train(settings, pretext, samples, processes, folder, seed, workers)
-        if processes.is_main:
-            changed = [*overrides, *report.memory_change]
-            reference = _reference(settings, found, report.wall_s, limit, changed)
-            card = _card(settings, folder.path.name, pretext.encoder, reference, seed)
-            _write_pictures(pretext, found, samples, folder.path)
-            for part, module in pretext.kept().items():
-                save_weights(folder.path / f"{part}.safetensors", module)
-            save_encoder(folder.path, pretext.encoder, card)
-            folder.finish()
-            _checkpoints(folder).clear()
-            say(_ending(folder.path, report))
-        processes.accelerator.wait_for_everyone()
-    finally:
-        folder.close()
+        say(announcement(settings, found, folder, len(samples), pretext, str(processes.device)))
+        probing = None
+        if watched is not None and probe_every is not None:
+            about: dict[str, Any] = {
+                "size": settings.input.size,
+                "every": probe_every,
+                "steps": settings.schedule.steps,
+            }
+            probing = partial(
+                OnlineProbe, pretext.encoder, watched, device=processes.device, folder=folder, **about
+            )
+        report = _train(settings, pretext, samples, processes, folder, seed, workers, probing)
+        with by_main(processes) as mine:
+            if mine:
+                if report.compiling is not None:
+                    folder.describe(compiling=report.compiling)
+                changed = [*overrides, *report.memory_change]
+                reference = reference_of(settings, found, report.wall_s, limit, changed)
+                card = card_of(settings, folder.path.name, pretext.encoder, reference, seed)
+                _write_pictures(pretext, found, samples, folder.path)
+                for part, module in pretext.kept().items():
+                    save_weights(folder.path / f"{part}.safetensors", module)
+                save_encoder(folder.path, pretext.encoder, card)
+                folder.finish()
+                _checkpoints(folder).clear()
+                say(ending(folder.path, report))
     return _finished(folder.path)
 
 
@@ -177,33 +224,10 @@ def _build(settings: PretrainRecipe, found: PretrainingData, drawing: Any, seed:
         init=settings.encoder.init,
         seed=seed,
     )
-    _check_size(encoder, settings.input.size)
+    check_size(encoder, settings.input.size)
     leave_out_unreached(encoder, encoder.last_tap, settings.input.size)
     torch.manual_seed(seed)
     return build_pretext(settings, encoder, classes=found.classes, draw_shape=drawing)
-
-
-def _check_size(encoder: Encoder, size: int) -> None:
-    """Stop where an encoder does not take images of the recipe's size, and say which it takes."""
-    tap = encoder.last_tap
-    try:
-        encoder.map_size(tap, size)
-    except UserError as error:
-        stride = encoder.taps[tap].stride
-        near = [
-            number
-            for number in (size // stride * stride, -(-size // stride) * stride)
-            if _takes(encoder, number)
-        ]
-        words = f" (input.size={' or input.size='.join(map(str, near))} would do)" if near else ""
-        raise UserError(f"input.size = {size}: {error}{words}") from error
-
-
-def _takes(encoder: Encoder, size: int) -> bool:
-    try:
-        return size > 0 and encoder.map_size(encoder.last_tap, size) > 0
-    except UserError:
-        return False
 
 
 def _checkpoints(folder: RunFolder) -> Checkpoints:
@@ -218,18 +242,20 @@ def _train(
     folder: RunFolder,
     seed: int,
     workers: int | None,
+    probing: Callable[..., OnlineProbe] | None,
 ) -> TrainingReport:
     batches = training_batches(
         samples,
         batch_size=settings.schedule.batch_size,
         steps=settings.schedule.steps,
         seed=seed,
-        workers=default_workers() if workers is None else workers,
+        workers=default_workers(processes.device) if workers is None else workers,
         rank=processes.rank,
         processes=processes.count,
         pin=processes.device.type == "cuda",
     )
     log = LossLog(folder)
+    probe = probing(log=log) if probing is not None else None
 
     def batches_from(first: int) -> Any:
         if processes.is_main:
@@ -248,46 +274,15 @@ def _train(
             label=folder.path.name,
             checkpoints=_checkpoints(folder),
             log=log,
+            compiling=Compiling(
+                settings.compile, pretext, settings.schedule.steps, processes, label=folder.path.name
+            ),
+            between=probe,
         )
     finally:
+        if probe is not None:
+            probe.close()
         log.close()
-
-
-def _reference(
-    settings: PretrainRecipe,
-    found: PretrainingData,
-    wall_s: float,
-    limit: int | None,
-    overrides: Sequence[str],
-) -> PretrainingReference:
-    return PretrainingReference(
-        recipe=settings.name,
-        recipe_hash=settings_hash(settings),
-        data_name=found.name,
-        data_fingerprint=found.fingerprint,
-        synthetic=found.synthetic,
-        steps=settings.schedule.steps,
-        images_seen=settings.images_seen,
-        wall_s=round(wall_s, 2),
-        supervision=settings.supervision,
-        changed=tuple(overrides),
-        limit=limit,
-    )
-
-
-def _card(
-    settings: PretrainRecipe, name: str, encoder: Encoder, reference: PretrainingReference, seed: int
-) -> EncoderCard:
-    return EncoderCard(
-        name=name,
-        method=settings.pretext.method,
-        architecture=dict(encoder.architecture),
-        preprocessing=encoder.preprocessing,
-        sha256=weights_hash(encoder),
-        pretraining=reference,
-        pretraining_seed=seed,
-        code_version=code_version(),
-    )
 
 
 def _finished(folder: Path) -> PretrainResult:
@@ -308,24 +303,3 @@ def _write_pictures(pretext: Pretext, found: PretrainingData, samples: PhotoSamp
             for i in range(len(batch["image"]))
         ]
         inpainting_gallery(rows, list(pictures), [""] * len(rows), folder / "pictures.png")
-
-
-def _announcement(
-    settings: PretrainRecipe, found: PretrainingData, folder: RunFolder, n: int, pretext: Pretext, device: str
-) -> str:
-    total, parameters = (
-        sum(parameter.numel() for parameter in module.parameters()) for module in (pretext, pretext.encoder)
-    )
-    time_note = f"; expected time: {settings.expected_time}" if settings.expected_time else ""
-    return (
-        f"pretrain {settings.name} ({settings.pretext.method}) on {found.name}, {n} images, on {device}: "
-        f"{settings.schedule.steps} steps of {settings.schedule.batch_size}, "
-        f"encoder with {parameters:,} parameters and {total - parameters:,} for the pretext task, "
-        f"into {folder.path}{time_note}"
-    )
-
-
-def _ending(folder: Path, report: TrainingReport) -> str:
-    losses = (f", {name} {value:.4f}" for name, value in report.losses.items() if name.endswith("loss"))
-    loss_text = "".join(losses).replace(".loss", " loss")
-    return f"wrote {folder / 'encoder.safetensors'}{loss_text}, {report.images_per_s:.0f} images/s"

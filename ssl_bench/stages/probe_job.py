@@ -83,10 +83,13 @@ class ProbeJob:
         here = (self.found.fingerprint, self.found.splits)
         return same and (found.fingerprint, found.splits) == here
 
-    def open(self) -> None:
-        """Take the run's folder and list the images; labels of the test split are not looked at here."""
+    def list_images(self) -> None:
+        """List the images of both splits; labels of the test split are not looked at here."""
         for part, split in (("train", self.found.splits.train), ("test", self.found.splits.test)):
             self.images[part] = labelled_images(self.found, split, self.limit)
+
+    def open(self) -> None:
+        """Take the run's folder."""
         self.folder.open(self.protocol.model_dump(mode="json"), self.environment)
         p, d = self.protocol, self.found
         say(

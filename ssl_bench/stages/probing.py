@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ssl_bench.data.labelled import LabelledImages
+from ssl_bench.engine.fellows import bound_together, by_main, one_a_machine_first
 from ssl_bench.engine.processes import Processes
 from ssl_bench.errors import UserError, unknown
-from ssl_bench.features.extraction import Extraction, extract_together
+from ssl_bench.features.crew import Crew
+from ssl_bench.features.extraction import Extraction, extract_together, help_with
 from ssl_bench.features.store import FeatureStore
 from ssl_bench.progress import say
 from ssl_bench.protocol_names import PROBES, is_probe, resolve_probe
@@ -53,15 +56,16 @@ def judge_by_probe(
     """
     protocol, changed = resolve_probe(task, overrides, real_data=data is not None)
     runs = Path(out or default_runs_folder())
-    subject = named_encoder(encoder, runs=runs, seed=seed)
-    refuse_untrained(subject, allowed=allow_untrained)
-    found = transfer_data(protocol, Path(data) if data is not None else None, limit=limit)
-    processes = _only_process(device)
+    processes = Processes(device)
+    with one_a_machine_first(processes):
+        subject = named_encoder(encoder, runs=runs, seed=seed)
+        refuse_untrained(subject, allowed=allow_untrained)
+        found = transfer_data(protocol, Path(data) if data is not None else None, limit=limit)
     job = ProbeJob(protocol, changed, subject, found, runs, processes, seed=seed, limit=limit, name=name)
     if job.folder.done:
         say(f"{job.folder.path} is done already")
         return job.finished()
-    _run_together([job], threads=workers)
+    _by_all([job], processes, threads=workers)
     return job.finished()
 
 
@@ -92,9 +96,10 @@ def probe(
         UserError: There is no such encoder or data, or no protocol fits it.
     """
     runs = Path(out or default_runs_folder())
-    subject = named_encoder(encoder, runs=runs, seed=seed)
+    processes = Processes(device)
+    with one_a_machine_first(processes):
+        subject = named_encoder(encoder, runs=runs, seed=seed)
     refuse_untrained(subject, allowed=allow_untrained)
-    processes = _only_process(device)
     outcome = ProbeOutcome()
     jobs: list[ProbeJob] = []
     for task in protocols:
@@ -104,7 +109,8 @@ def probe(
     for task in protocols or PROBES:
         protocol, changed = resolve_probe(task, chosen, real_data=data is not None)
         try:
-            found = transfer_data(protocol, Path(data) if data is not None else None, limit=limit)
+            with one_a_machine_first(processes):
+                found = transfer_data(protocol, Path(data) if data is not None else None, limit=limit)
         except UserError as error:
             if protocols or (data is not None and not Path(data).exists()):
                 raise
@@ -118,8 +124,9 @@ def probe(
     if not jobs:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in outcome.left_out.items())
         raise UserError(f"no protocol of frozen features runs on {data}: {reasons}")
-    failed = _run_together(
+    failed = _by_all(
         [job for job in jobs if not job.folder.done],
+        processes,
         threads=workers,
         go_on=True,
         keep_failures=bool(protocols),
@@ -132,18 +139,54 @@ def probe(
     return outcome
 
 
-def _only_process(device: str) -> Processes:
-    processes = Processes(device)
-    if processes.count > 1:
-        raise UserError(
-            f"probes run in one process (given: {processes.count}); extraction uses every core. "
-            "Start the command without torchrun or accelerate launch."
-        )
-    return processes
+def _by_all(
+    jobs: Sequence[ProbeJob], processes: Processes, *, threads: int | None, **options: Any
+) -> dict[str, str]:
+    """Do jobs: processes of the main one's machine take features with it; it fits, scores and writes alone.
+
+    Returns:
+        As `_run_together`; in the others nothing.
+    """
+    failures: dict[str, str] = {}
+    with bound_together(processes):
+        crew = Crew(processes)
+        for job in jobs:
+            job.list_images()
+        with by_main(processes) as mine:
+            if mine:
+                with crew.led():
+                    failures = _run_together(jobs, crew, threads=threads, **options)
+            elif crew.place is not None:
+                _help(jobs, crew, threads)
+    return failures
+
+
+def _passes(jobs: Sequence[ProbeJob]) -> Iterator[tuple[str, LabelledImages, dict[str, Any]]]:
+    """List what is looked at, split by split, and how its features are asked for, alike in all processes."""
+    for part in ("train", "test"):
+        for images, sharing in _by_images(jobs, part):
+            asked = {
+                "settings": {job.protocol.name: job.protocol.features for job in sharing},
+                "store": FeatureStore(cache_folder() / "features"),
+                "device": jobs[0].processes.device,
+                "label": f"features of {images.set_name} {images.split}",
+            }
+            yield part, images, asked
+
+
+def _help(jobs: Sequence[ProbeJob], crew: Crew, threads: int | None) -> None:
+    for _, images, asked in _passes(jobs):
+        if not help_with(jobs[0].subject.encoder, images, crew=crew, threads=threads, **asked):
+            return
 
 
 def _run_together(
-    jobs: Sequence[ProbeJob], *, threads: int | None, go_on: bool = False, keep_failures: bool = True
+    jobs: Sequence[ProbeJob],
+    crew: Crew,
+    *,
+    threads: int | None,
+    go_on: bool = False,
+    keep_failures: bool = True,
 ) -> dict[str, str]:
     """Take the features of all jobs in as few passes as their pictures allow, then fit and score each.
 
@@ -157,18 +200,9 @@ def _run_together(
         job.open()
     try:
         taken: dict[str, dict[str, Extraction]] = {}  # by part, then by protocol
-        for part in ("train", "test"):
-            for images, sharing in _by_images(jobs, part):
-                found = extract_together(
-                    jobs[0].subject.encoder,
-                    images,
-                    {job.protocol.name: job.protocol.features for job in sharing},
-                    store=FeatureStore(cache_folder() / "features"),
-                    device=jobs[0].processes.device,
-                    label=f"features of {images.set_name} {images.split}",
-                    threads=threads,
-                )
-                taken.setdefault(part, {}).update(found)
+        for part, images, asked in _passes(jobs):
+            found = extract_together(jobs[0].subject.encoder, images, crew=crew, threads=threads, **asked)
+            taken.setdefault(part, {}).update(found)
         for job in jobs:
             try:
                 job.run(taken["train"][job.protocol.name], taken["test"][job.protocol.name])

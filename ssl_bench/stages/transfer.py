@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from ssl_bench.encoders.batch_norm import synchronised
 from ssl_bench.engine.checkpoints import Checkpoints
+from ssl_bench.engine.fellows import bound_together, by_main, one_a_machine_first
 from ssl_bench.engine.loading import Batch, default_workers, training_batches
 from ssl_bench.engine.processes import Processes
+from ssl_bench.engine.shared_statistics import share_statistics
 from ssl_bench.engine.training import Interrupted, Player, TrainingReport, train
 from ssl_bench.environment import environment, peak_memory_mb
 from ssl_bench.errors import UserError
@@ -47,6 +48,7 @@ from ssl_bench.stages.paintings import judge_paintings
 from ssl_bench.stages.predicting import predict_in_order
 from ssl_bench.stages.probing import judge_by_probe
 
+VALIDATE = "validate"
 FIXED_SCHEDULE = "fixed schedule, nothing chosen"
 
 
@@ -99,15 +101,17 @@ def transfer(
         return judge_by_probe(task, overrides, workers=workers, allow_untrained=allow_untrained, **shared)
     protocol, changed = resolve_protocol(task, overrides, real_data=data is not None)
     runs = Path(out or default_runs_folder())
-    subject = named_encoder(encoder, runs=runs, seed=seed)
-    refuse_untrained(subject, allowed=allow_untrained)
-    found = transfer_data(
-        protocol,
-        Path(data) if data is not None else None,
-        proposals=Path(proposals) if proposals is not None else None,
-        limit=limit,
-        workers=workers,
-    )
+    processes = Processes(device)
+    with one_a_machine_first(processes):
+        subject = named_encoder(encoder, runs=runs, seed=seed)
+        refuse_untrained(subject, allowed=allow_untrained)
+        found = transfer_data(
+            protocol,
+            Path(data) if data is not None else None,
+            proposals=Path(proposals) if proposals is not None else None,
+            limit=limit,
+            workers=workers,
+        )
     identity = {
         "stage": "transfer",
         "protocol": settings_hash(protocol),
@@ -122,14 +126,15 @@ def transfer(
     if folder.done:
         say(f"{folder.path} is done already")
         return load_record(folder.path / RESULT_FILE)
-    processes = Processes(device)
     job = _Job(protocol, changed, subject, found, folder, processes, seed, limit, workers)
     train_set, test_set = job.samples()
-    if processes.is_main:
-        folder.open(protocol.model_dump(mode="json"), job.environment)
-        say(job.announcement(len(train_set), len(test_set)))
+    with by_main(processes) as mine:
+        if mine:
+            folder.open(protocol.model_dump(mode="json"), job.environment)
+            say(job.announcement(len(train_set), len(test_set)))
     try:
-        record = job.run(train_set, test_set)
+        with bound_together(processes):
+            record = job.run(train_set, test_set)
     except Interrupted:
         raise
     except Exception as error:
@@ -158,7 +163,7 @@ class _Job:
     ) -> None:
         self.protocol, self.changed, self.subject, self.found = protocol, tuple(changed), subject, found
         self.folder, self.processes, self.seed, self.limit = folder, processes, seed, limit
-        self.workers = default_workers() if workers is None else workers
+        self.workers = default_workers(self.processes.device) if workers is None else workers
         self.judge: Judge = JUDGES[protocol.settings.kind]
         self.environment = environment(str(processes.device))
         self.main_metric = protocol.main_metric
@@ -190,8 +195,7 @@ class _Job:
         torch.manual_seed(self.seed)
         model = self.judge.build(self.subject.encoder, self.protocol, self.found.devkit.classes)
         model = model.to(self.processes.device).to(memory_format=torch.channels_last)
-        if self.processes.device.type == "cuda":
-            synchronised(model)
+        share_statistics(model, self.processes)
         report = self._fit(model, train_set)
         self.environment |= report.memory_note
         evaluating = not any(layer.training for layer in self.subject.encoder.modules())
@@ -201,23 +205,25 @@ class _Job:
         predict_s = time.monotonic() - predicting
         frozen = self.protocol.mode == "frozen"
         proof = proof_of(self.subject.encoder, before, frozen=frozen, evaluating=evaluating)
-        if self.processes.is_main:
-            save_predictions(self.folder.path, predictions)
-            scores = self._score(load_predictions(self.folder.path))
-            cost = Cost(
-                wall_s=round(report.wall_s + time.monotonic() - started - report.sitting_s, 2),
-                fit_s=round(report.wall_s, 2),
-                predict_s=round(predict_s, 2),
-                train_images_per_s=round(report.images_per_s, 2),
-                peak_memory_mb=round(peak_memory_mb(), 1),
-            )
-            record = self._record(scores, selection, proof, cost, len(train_set), len(test_set))
-            write_resamples(self.folder.path, scores.resampled)
-            write_record(self.folder.path, record)
-            self.folder.finish()
-            self._checkpoints().clear()  # after it: a kill between the two must not cost the training
-            say(f"{self.folder.path.name}: {record.main_metric} {record.score:.2f} %{record.interval_words}")
-        self.processes.accelerator.wait_for_everyone()
+        with by_main(self.processes) as mine:
+            if mine:
+                save_predictions(self.folder.path, predictions)
+                scores = self._score(load_predictions(self.folder.path))
+                cost = Cost(
+                    wall_s=round(report.wall_s + time.monotonic() - started - report.sitting_s, 2),
+                    fit_s=round(report.wall_s, 2),
+                    predict_s=round(predict_s, 2),
+                    train_images_per_s=round(report.images_per_s, 2),
+                    peak_memory_mb=round(peak_memory_mb(), 1),
+                )
+                record = self._record(scores, selection, proof, cost, len(train_set), len(test_set))
+                write_resamples(self.folder.path, scores.resampled)
+                write_record(self.folder.path, record)
+                self.folder.finish()
+                self._checkpoints().clear()  # after it: a kill between the two must not cost the training
+                say(
+                    f"{self.folder.path.name}: {record.main_metric} {record.score:.2f} %{record.interval_words}"
+                )
         return load_record(self.folder.path / RESULT_FILE)
 
     def _checkpoints(self) -> Checkpoints:
@@ -261,7 +267,7 @@ class _Job:
         if isinstance(judge, Chooses):
             held_out = judge.validation_samples(data.devkit, data.splits.train, self.protocol, self.limit)
             if held_out is not None:
-                found = self._predict(model, model.validate, held_out, "validate")
+                found = self._predict(model, model.validate, held_out, VALIDATE)
                 return judge.choose(model, found, held_out, self.protocol)
         return Selection(rule=FIXED_SCHEDULE)
 
@@ -277,6 +283,7 @@ class _Job:
             workers=self.workers,
             processes=self.processes,
             label=f"{self.folder.path.name} {what}",
+            everywhere=what == VALIDATE,  # what is chosen is chosen in every process
         )
 
     def _score(self, predictions: Sequence[Prediction]) -> Scores:
