@@ -1,6 +1,6 @@
 """How long `ssl-bench report` takes over 1,000 runs, and how long its page takes to open in headless Chromium.
 
-    python benchmarks/report_rate.py [--runs 1000] [--rounds 3] [--json FILE] [--busy]
+    python benchmarks/report_rate.py [--runs 1000] [--rounds 3] [--json FILE]
 
 The runs are fabricated: a quarter are pretrainings with a loss curve of 200 points and a picture, the others are judged
 by the quick protocols of VOC, with a curve, scores of 20 classes and a recipe. The report runs in a process of its own,
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from measuring import other_load, refuse_if_busy
+from measuring import refuse_if_busy
 from PIL import Image
 from pydantic import BaseModel
 
@@ -72,10 +72,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="also write the figures here")
-    parser.add_argument("--busy", action="store_true", help="measure although other processes compute")
     arguments = parser.parse_args()
-    load = other_load() if arguments.busy else refuse_if_busy()
-    print(f"load of other processes: {load:.2f} cores")
+    load = refuse_if_busy()
     with tempfile.TemporaryDirectory() as folder:
         runs, out = Path(folder) / "runs", Path(folder) / "report"
         fabricate(runs, arguments.runs)

@@ -1,6 +1,6 @@
 """How long does `ssl-bench table` take over many records, and how much memory? The bars are 3 s and 500 MB for 10,000.
 
-    python benchmarks/table_rate.py [--records 10000] [--rounds 3] [--busy] [--keep FOLDER]
+    python benchmarks/table_rate.py [--records 10000] [--rounds 3] [--keep FOLDER]
 
 Writes records of 400 rows, five seeds and five columns (run folders as the runs write them, each with its identity and
 environment beside), then asks for a table in a fresh interpreter, and again with the comparisons of `statistics`.
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from measuring import other_load, refuse_if_busy
+from measuring import refuse_if_busy
 
 from ssl_bench.recipes import shipped_folder
 from ssl_bench.records import RESULT_FILE
@@ -109,7 +109,6 @@ def main() -> None:
     )
     parser.add_argument("--records", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--busy", action="store_true", help="measure although other processes compute")
     parser.add_argument("--keep", type=Path, help="write the records here, or take those that are here")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -117,10 +116,7 @@ def main() -> None:
         runs = folder / "runs"
         if not runs.exists():
             write_records(runs, given.records)
-        if given.busy:
-            print(f"load of other processes: {other_load():.2f} cores")
-        else:
-            refuse_if_busy()
+        refuse_if_busy()
         print("| table | records | wall s | peak MB |\n|---|---|---|---|")
         for words, compared in (("as shipped", False), ("with comparisons", True)):
             path = definition(folder, compared=compared)

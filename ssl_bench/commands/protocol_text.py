@@ -64,6 +64,7 @@ PHRASES: Mapping[str, str] = {
     "settings.input.resize.least": "from",
     "settings.input.resize.most": "to",
     "settings.input.flip": "mirrored at random",
+    "settings.input.decode": "JPEGs decoded as small as it allows: recipe (the smallest crop), crop (the crop drawn)",
     "settings.fixed_layers": "layers that keep their weights",
     "settings.short_side": "short side of images",
     "settings.long_side": "limit of the long side",

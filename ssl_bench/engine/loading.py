@@ -86,7 +86,9 @@ def collate(samples: Sequence[Sample]) -> Batch:
         values = [sample[name] for sample in samples]
         first = values[0]
         if isinstance(first, np.ndarray) and all(value.shape == first.shape for value in values):
-            batch[name] = default_collate(values)  # as np.stack; in a worker straight into shared memory
+            # As np.stack; in a worker straight into shared memory. It warns of arrays that nobody may write to.
+            writable = all(value.flags.writeable for value in values)
+            batch[name] = default_collate(values) if writable else torch.from_numpy(np.stack(values))
         elif isinstance(first, (int, np.integer)):
             batch[name] = torch.tensor(values)
         else:
