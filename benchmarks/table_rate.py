@@ -24,7 +24,7 @@ from measuring import refuse_if_busy
 
 from ssl_bench.recipes import shipped_folder
 from ssl_bench.records import RESULT_FILE
-from ssl_bench.resamples import RESAMPLES_FILE
+from ssl_bench.resamples import write_resamples
 from ssl_bench.stages.tables import shipped_protocols
 
 COLUMNS = ("voc07-svm-fair", "voc07-svm-fair-quick", "knn-20", "knn-20-quick", "logistic-c-sweep-quick")
@@ -60,7 +60,7 @@ def write_records(folder: Path, count: int) -> None:
             name: (value["metrics"][name] + rng.normal(size=1000)).astype(np.float32)
             for name in value["intervals"]
         }
-        np.savez_compressed(run / RESAMPLES_FILE, **kept)
+        write_resamples(run, kept)
 
 
 def record(
@@ -118,7 +118,7 @@ def main() -> None:
             write_records(runs, given.records)
         refuse_if_busy()
         print("| table | records | wall s | peak MB |\n|---|---|---|---|")
-        for words, compared in (("as shipped", False), ("with comparisons", True)):
+        for words, compared in (("without comparisons", False), ("with comparisons", True)):
             path = definition(folder, compared=compared)
             rounds = [measured(path, runs) for _ in range(given.rounds)]
             walls = ", ".join(f"{wall:.2f}" for wall, _ in rounds)

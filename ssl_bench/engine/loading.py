@@ -164,9 +164,6 @@ def _quiet_worker(worker: int) -> None:
     fail in the middle of the step after which it was going to save and stop.
     """
     torch.set_num_threads(1)
-    # The network's threads wait for each other at every layer: a worker that takes a core from one of them
-    # stops them all. Behind them in the queue it computes in the gaps, and still as soon as they wait for it.
-    os.nice(10)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ssl_bench.errors import UserError
 from ssl_bench.records import ProtocolReference, Record
@@ -22,6 +21,9 @@ from ssl_bench.reporting.published_block import published_blocks
 from ssl_bench.reporting.selection import choose
 from ssl_bench.reporting.table import Block, Cell, Heading, Table
 from ssl_bench.reporting.table_definition import TableDefinition
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HOW_TO_READ = (
     "Measured cells: mean ± sample standard deviation over n pretraining seeds (initialisation seeds where "
@@ -36,7 +38,7 @@ BOLD_PUBLISHED = (
 def build_table(
     definition: TableDefinition,
     records: Sequence[Record],
-    published: pd.DataFrame,
+    published: pd.DataFrame | None,
     protocols: Sequence[ProtocolReference],
     expected_seeds: int | None = None,
     *,
@@ -47,7 +49,7 @@ def build_table(
     """Build a table.
 
     Args:
-        published: The published numbers, as `load_published` returns them.
+        published: The published numbers, as `load_published` returns them; None for a definition that quotes none.
         protocols: The protocols as shipped now; only records that were made with one of them may enter.
         expected_seeds: How many seeds each cell should have; None takes the largest number in a block.
         recalled: Whether published numbers that were only recalled from memory may stand here (marked).
@@ -60,7 +62,7 @@ def build_table(
     if expected_seeds is not None and expected_seeds < 1:
         raise UserError(f"expected seeds: {expected_seeds} given, 1 or more needed")
     chosen = choose(definition, records, protocols)
-    quoted = published_blocks(definition, published, recalled=recalled)
+    quoted = () if published is None else published_blocks(definition, published, recalled=recalled)
     measured = _measured(definition, chosen, expected_seeds)
     compared = compare(definition, measured, resamples)
     headings = derived_headings(definition)

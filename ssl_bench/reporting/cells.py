@@ -7,6 +7,7 @@ single pretraining seed, or none is known, n counts transfer seeds, and a note s
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -105,7 +106,7 @@ def measured_cell(column: str, runs: Runs) -> Cell:
     return Cell(
         column=column,
         mean=statistics.fmean(values) if values else None,
-        std=statistics.stdev(values) if len(values) > 1 else None,
+        std=_deviation(values) if len(values) > 1 else None,
         n=len(values),
         counted=counted if values else "",
         values=tuple(values),
@@ -114,6 +115,12 @@ def measured_cell(column: str, runs: Runs) -> Cell:
         notes=tuple(notes),
         trials=max(trials_of(runs.done).values(), default=None),
     )
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Compute the sample standard deviation; thousands of cells would wait for the fractions of `statistics.stdev`."""
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def repetitions(runs: Runs) -> tuple[str, dict[int | None, list[Entry]]]:

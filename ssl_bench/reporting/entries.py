@@ -75,10 +75,15 @@ class Entry:
         """The tap of the record's main metric."""
         return headline_tap(self.record) or self.encoder.tap
 
-    @cached_property
+    @property
     def block(self) -> BlockKey:
         """The block in which the entry stands."""
-        return BlockKey(self.dataset.synthetic, family(self.dataset.name), self.budget)
+        return _block(self.dataset.synthetic, self.dataset.name, self.budget)
+
+
+@cache
+def _block(synthetic: bool, dataset: str, budget: str) -> BlockKey:
+    return BlockKey(synthetic, family(dataset), budget)
 
 
 @dataclass

@@ -96,5 +96,5 @@ def _resampled(same: Sequence[Entry], resamples: ResampleSource) -> npt.NDArray[
     arrays = [np.asarray(values, np.float64) for values in found if values is not None]
     if len(arrays) < len(same) or len({len(values) for values in arrays}) != 1:
         return None
-    mean: npt.NDArray[np.float64] = np.mean(arrays, axis=0)
+    mean: npt.NDArray[np.float64] = np.mean(arrays, axis=0) if len(arrays) > 1 else arrays[0]
     return mean

@@ -10,11 +10,13 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ssl_bench.errors import UserError, unknown
 from ssl_bench.reporting.bibliography import REFERENCES_FILE, load_bibliography
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = (
     "key",
@@ -50,6 +52,8 @@ def load_published(path: Path) -> pd.DataFrame:
     Raises:
         UserError: A file cannot be read, a column is missing or unknown, or a line is wrong (it is named).
     """
+    import pandas as pd  # here, since tables that quote nothing come without it
+
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, strict=True)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, NamedTuple
 
 from ssl_bench.errors import UserError, unknown
 from ssl_bench.reporting.bibliography import REFERENCES_FILE, printed_in
@@ -21,6 +19,9 @@ from ssl_bench.reporting.table_definition import (
     PublishedSelector,
     TableDefinition,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INFORMATION = ("supervision", "pretraining_data", "pretraining_time")
 
@@ -123,6 +124,8 @@ def _several(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _plain(lines: pd.DataFrame) -> list[_Line]:
+    import pandas as pd  # here, since tables that quote nothing come without it
+
     every = [_Line(*values) for values in lines[list(_Line._fields)].itertuples(index=False)]
     return [line._replace(year=None if pd.isna(line.year) else int(line.year)) for line in every]
 

@@ -67,7 +67,9 @@ def table(
         say("no runs here: showing what was measured for the project (--runs FOLDER names yours)")
         shipped = True
     found = found_records(folders, shipped=shipped, slim=True)
-    published = load_published(shipped_folder("results") / "published.csv")
+    # pandas takes a third of a second to import: a table that quotes nothing does without.
+    quoted = definition.published is not None
+    published = load_published(shipped_folder("results") / "published.csv") if quoted else None
     built = build_table(
         definition,
         found.records,

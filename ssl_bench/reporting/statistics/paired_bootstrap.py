@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -45,14 +46,19 @@ def paired_bootstrap(
     differences = np.atleast_2d(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64))  # (S, B)
     pairs = len(differences)
     if pairs > 1:
-        drawn = np.random.default_rng(seed).integers(pairs, size=differences.shape)
-        differences = np.take_along_axis(differences, drawn, axis=0)
+        differences = np.take_along_axis(differences, _drawn(seed, *differences.shape), axis=0)
     means = differences.mean(axis=0)
     means = means[~np.isnan(means)]
     if not means.size:
         return None
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Spread(low=float(low), high=float(high), p=two_sided_p(means))
+
+
+@lru_cache(maxsize=16)
+def _drawn(seed: int, pairs: int, resamples: int) -> npt.NDArray[np.int64]:
+    """Draw the pairs of seeds of each resample: the same ones for every comparison of as many."""
+    return np.random.default_rng(seed).integers(pairs, size=(pairs, resamples))
 
 
 def two_sided_p(differences: npt.ArrayLike) -> float:
