@@ -120,7 +120,7 @@ def measured_cell(column: str, runs: Runs) -> Cell:
 def _deviation(values: Sequence[float]) -> float:
     """Compute the sample standard deviation; thousands of cells would wait for the fractions of `statistics.stdev`."""
     mean = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    return math.sqrt(math.fsum((value - mean) * (value - mean) for value in values) / (len(values) - 1))
 
 
 def repetitions(runs: Runs) -> tuple[str, dict[int | None, list[Entry]]]:

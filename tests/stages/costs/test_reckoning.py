@@ -196,7 +196,9 @@ def test_a_measurement_is_kept_and_taken_again(
 
     def instead(*_: object, **__: object) -> Calibration:
         times.append(
-            dataclasses.replace(measured, step_s=1.0 + len(times), at_work=0.2 if not times else 0.9)
+            dataclasses.replace(
+                measured, step_s=1.0 + len(times), at_work=0.2 if not times else 0.9, others=1.5
+            )
         )
         return times[-1]
 
