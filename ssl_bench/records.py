@@ -327,26 +327,21 @@ def _refusal(path: Path) -> UserError:
 
 
 def record_paths(folder: Path) -> Iterator[Path]:
-    """List the record files below `folder` in order: a run's result, or else its failure."""
-    found: list[str] = []
-    tops = [str(folder)]
+    """List the record files below `folder` in order of paths: a run's result, or else its failure."""
+    found, tops = list[str](), [str(folder)]
     while tops:
         top = tops.pop()
-        files = []
         try:
             with os.scandir(top) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        tops.append(entry.path)
-                    else:
-                        files.append(entry.name)
+                inside = [(entry, entry.is_dir(follow_symlinks=False)) for entry in entries]
         except OSError:
             continue  # a folder that may not be read, or is gone by now
+        tops += [entry.path for entry, is_folder in inside if is_folder]
+        files = [entry.name for entry, is_folder in inside if not is_folder]
         found += [f"{top}{os.sep}{name}" for name in (RESULT_FILE, FAILURE_FILE) if name in files][:1]
         if os.path.basename(top) == "records":  # noqa: PTH119  # committed: results/measured/<name>/records/<run>.json
             others = (name for name in files if name.endswith(".json"))
             found += [f"{top}{os.sep}{name}" for name in others if name not in (RESULT_FILE, FAILURE_FILE)]
-    # In the order of paths, folder by folder; but comparing strings is much faster.
     yield from map(Path, sorted(found, key=lambda path: path.split(os.sep)))  # noqa: PTH206
 
 
